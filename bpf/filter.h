@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Which connections are shown. The verdict is the connection's, not the
+ * transition's: it falls once, when all that it needs is known, and holds to
+ * the end, so that no connection is shown in part.
+ */
+#ifndef TCPSTATES_FILTER_H
+#define TCPSTATES_FILTER_H
+
+#include "storage.h"
+
+/* Set before loading; the verifier prunes what is unset. */
+const volatile __u16 only_family;      /* AF_INET, AF_INET6; 0: both */
+const volatile bool only_lports;       /* whether ports[LPORTS] is asked */
+const volatile bool only_rports;       /* whether ports[RPORTS] is asked */
+const volatile bool self_transitions;  /* whether X>X counts as a transition */
+
+enum verdict {
+	UNDECIDED,
+	PASS,
+	DROP,
+};
+
+enum {
+	LPORTS,
+	RPORTS,
+	PORT_SETS,
+};
+
+struct port_set {
+	__u8 bits[65536 / 8];
+};
+
+/*
+ * Inserted by user space before the programs are attached, constant from
+ * then on; read by the programs. Bounded: two sets of 8 KiB.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PORT_SETS);
+	__type(key, __u32);
+	__type(value, struct port_set);
+} ports SEC(".maps");
+
+static __always_inline bool in_set(__u32 which, __u16 port)
+{
+	const struct port_set *set = bpf_map_lookup_elem(&ports, &which);
+
+	return set && set->bits[port >> 3] & (1 << (port & 7));
+}
+
+/*
+ * Judges a connection by what is known of it; UNDECIDED when a port that
+ * matters is not known yet and may still be (last says that it will not).
+ */
+static __always_inline enum verdict judge(__u16 family, __u16 lport, __u16 rport, bool last)
+{
+	if (only_family && family != only_family)
+		return DROP;
+	if (only_rports && !in_set(RPORTS, rport))
+		return DROP;
+	if (only_lports) {
+		if (!lport && !last)
+			return UNDECIDED;
+		if (!in_set(LPORTS, lport))
+			return DROP;
+	}
+	return PASS;
+}
+
+#endif

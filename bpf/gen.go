@@ -1,0 +1,8 @@
+// Package bpf holds the kernel side: the C sources, the object that clang makes
+// of them, and the bindings that bpf2go writes to load it. One object serves
+// every little-endian machine, since tracepoint programs read no registers.
+//
+// "make generate" remakes the object and the bindings.
+package bpf
+
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type event -type process -type counts -type port_set Tcpstates tcpstates.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3

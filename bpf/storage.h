@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* What is remembered of a socket between its transitions. */
+#ifndef TCPSTATES_STORAGE_H
+#define TCPSTATES_STORAGE_H
+
+#include "event.h"
+
+/* A transition that waits for the ports which decide whether it is shown. */
+struct hop {
+	__u64 time;
+	__u64 since;
+	struct process current;
+	__u8 oldstate;
+	__u8 newstate;
+	__u8 pad[2];
+};
+
+struct life {
+	__u64 since;	      /* ns, when the present state began; 0: not known */
+	struct process owner; /* pid 0: not known */
+	__u16 mark;	      /* the transition that the first program handled and the twin has not seen yet */
+	__u8 verdict;	      /* enum verdict, of the connection that the socket now carries */
+	bool holds;	      /* whether held is one */
+	struct hop held;
+};
+
+/*
+ * Inserted by life_of at a socket's first transition, and by the kernel when
+ * it clones a listener into a child, which so inherits its owner
+ * (BPF_F_CLONE); read and changed by the programs alone; deleted by the
+ * kernel with the socket. Bounded by the number of sockets.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct life);
+} lives SEC(".maps");
+
+/* NULL when the kernel has no memory for it. */
+static __always_inline struct life *life_of(const struct sock *sk)
+{
+	return bpf_sk_storage_get(&lives, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+#endif

@@ -1,0 +1,132 @@
+//go:build ignore
+
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * Reports every change of a TCP socket's state, from the tracepoint
+ * sock:inet_sock_set_state. The tracepoint fires in inet_sk_state_store with
+ * the socket locked or not yet public, so the transitions of one socket never
+ * run side by side.
+ */
+#include "emit.h"
+#include "filter.h"
+#include "owner.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/*
+ * Sends the hop, held or not as the filters say. life is not NULL.
+ */
+static __always_inline void filter_and_emit(const struct sock *sk, const struct inet_sock *inet,
+					    struct life *life, const struct hop *hop)
+{
+	__u16 lport = local_port(inet, hop->oldstate);
+	__u16 rport = bpf_ntohs(inet->sk.__sk_common.skc_dport);
+	bool last = hop->newstate == TCP_CLOSE;
+
+	/*
+	 * Before Linux 6.15 a child is announced before it has its remote port
+	 * and its own cookie: both are there at its next transition.
+	 */
+	bool unborn = is_born(hop->oldstate, hop->newstate) && !rport;
+
+	if (life->verdict == UNDECIDED && !unborn)
+		life->verdict = judge(inet->sk.__sk_common.skc_family, lport, rport, last);
+	if (life->verdict == UNDECIDED) {
+		life->held = *hop;
+		life->holds = 1;
+		return;
+	}
+
+	if (life->verdict == PASS) {
+		if (life->holds)
+			emit(sk, inet, life, &life->held, lport, lport);
+		emit(sk, inet, life, hop, lport, bpf_ntohs(inet->inet_sport));
+	}
+	life->holds = 0;
+}
+
+static __always_inline void on_transition(const struct sock *sk, struct life *life, int oldstate,
+					  int newstate)
+{
+	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	const struct inet_sock *inet;
+	struct hop hop = {};
+
+	if (!tp) /* SCTP, or MPTCP, whose subflows are TCP sockets of their own */
+		return;
+	if (oldstate == newstate && !self_transitions)
+		return;
+	inet = &tp->inet_conn.icsk_inet;
+
+	hop.time = bpf_ktime_get_ns();
+	hop.oldstate = oldstate;
+	hop.newstate = newstate;
+	current_process(&hop.current);
+
+	if (!life) {
+		/* No memory: the filters cannot hold a hop, so they judge it as it is. */
+		__u16 lport = local_port(inet, oldstate);
+
+		if (judge(inet->sk.__sk_common.skc_family, lport,
+			  bpf_ntohs(inet->sk.__sk_common.skc_dport), 1) == PASS)
+			emit(sk, inet, life, &hop, lport, bpf_ntohs(inet->inet_sport));
+		return;
+	}
+
+	if (opens(oldstate, newstate)) {
+		life->owner = hop.current;
+		life->verdict = UNDECIDED;
+		life->holds = 0;
+	} else if (is_born(oldstate, newstate)) {
+		life->since = 0;
+		life->verdict = UNDECIDED;
+		life->holds = 0;
+	}
+	hop.since = life->since;
+	life->since = hop.time;
+
+	filter_and_emit(sk, inet, life, &hop);
+}
+
+/*
+ * The kernel does not run a program that it interrupted, on the same CPU, for
+ * an event of the interrupting softirq: such runs are missed. Therefore two
+ * programs sit on the tracepoint. The first handles the transition and leaves
+ * a mark; the twin, attached after it and run right after it, clears the
+ * mark, or handles the transition itself where the first has left none. Only
+ * one of the two can be the interrupted one.
+ */
+static __always_inline __u16 mark_of(int oldstate, int newstate)
+{
+	return oldstate << 8 | newstate;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
+{
+	struct life *life = life_of(sk);
+
+	if (!life) { /* nowhere to leave the mark */
+		COUNT(deferred);
+		return 0;
+	}
+	life->mark = mark_of(oldstate, newstate);
+	on_transition(sk, life, oldstate, newstate);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
+{
+	struct life *life = life_of(sk);
+
+	if (life && life->mark == mark_of(oldstate, newstate)) {
+		life->mark = 0;
+		return 0;
+	}
+	if (life)
+		life->mark = 0;
+	COUNT(recovered);
+	on_transition(sk, life, oldstate, newstate);
+	return 0;
+}
