@@ -1,0 +1,103 @@
+// Package cli is the command line: it reads the flags, joins the rooms of the
+// project for what they ask, and turns errors into sentences and exit codes.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"tcpstates/internal/feature"
+	"tcpstates/internal/pipeline"
+	"tcpstates/internal/probe"
+)
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitCannot = 3
+)
+
+// version is the tool's, set by the linker.
+var version = "devel"
+
+// tracer is a source of live events; *probe.Tracer is the real one.
+type tracer interface {
+	pipeline.Source
+	Stop()
+	Totals() (probe.Totals, error)
+	Close() error
+}
+
+// app is what the command line acts on; tests put their own in its place.
+type app struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	open           func(probe.Options) (tracer, error)
+	clock          *clock
+}
+
+// Main runs the command with the process's arguments and streams, and returns
+// its exit code.
+func Main() int {
+	// Writing to a closed pipe shall be an error like any other, and no death.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// From the first signal on the trace winds up; a second one kills, should
+	// the reader of the output not let it.
+	context.AfterFunc(ctx, stop)
+
+	a := &app{
+		stdout: os.Stdout,
+		stderr: os.Stderr,
+		getenv: os.Getenv,
+		open: func(o probe.Options) (tracer, error) {
+			t, err := probe.Open(o)
+			if err != nil {
+				return nil, feature.Diagnose(err)
+			}
+			return t, nil
+		},
+		clock: newClock(),
+	}
+	return a.run(ctx, os.Args[1:])
+}
+
+// run runs the command and reports its error.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.newRoot()
+	root.SetArgs(args)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil || errors.Is(err, syscall.EPIPE) {
+		return exitDone // who closes the pipe has seen enough
+	}
+	fmt.Fprintf(a.stderr, "tcpstates: %v\n", err)
+	return exitCode(err)
+}
+
+// usageError is a command line that asks for what there is not.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var missing *feature.Missing
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &missing):
+		return exitCannot
+	}
+	return exitFailed
+}

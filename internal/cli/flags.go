@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"fmt"
+	"math/bits"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/filter"
+	"tcpstates/internal/output"
+)
+
+// ports is a flag that takes a list of ports.
+type ports struct {
+	list string
+	set  *filter.Ports
+}
+
+// Set implements pflag.Value.
+func (p *ports) Set(list string) (err error) {
+	if p.set, err = filter.ParsePorts(list); err != nil {
+		return fmt.Errorf("%w: it takes ports from 1 to 65535 and ranges of them, such as 80,443,8000-8010", err)
+	}
+	p.list = list
+	return nil
+}
+
+// String implements pflag.Value.
+func (p *ports) String() string { return p.list }
+
+// Type implements pflag.Value.
+func (p *ports) Type() string { return "PORTS" }
+
+// byteSize is a flag that takes the size of the ring buffer.
+type byteSize int
+
+const maxBuffer = 1 << 30
+
+// Set implements pflag.Value.
+func (b *byteSize) Set(text string) error {
+	n, err := parseSize(text)
+	if err != nil || n < os.Getpagesize() || n > maxBuffer || bits.OnesCount(uint(n)) != 1 {
+		return fmt.Errorf("it takes a power of two from %s to %s, such as 512K, 4M or 64M",
+			byteSize(os.Getpagesize()), byteSize(maxBuffer))
+	}
+	*b = byteSize(n)
+	return nil
+}
+
+// parseSize reads a number of bytes with a unit of 1024 (K, KiB), its square
+// (M, MiB) or cube (G, GiB), or none.
+func parseSize(text string) (int, error) {
+	number := strings.TrimSuffix(strings.ToUpper(text), "IB")
+	shift := 0
+	for unit, s := range map[string]int{"K": 10, "M": 20, "G": 30} {
+		if rest, found := strings.CutSuffix(number, unit); found {
+			number, shift = rest, s
+			break
+		}
+	}
+	n, err := strconv.ParseUint(number, 10, 31)
+	if err != nil {
+		return 0, err
+	}
+	return int(n) << shift, nil
+}
+
+// String implements pflag.Value.
+func (b byteSize) String() string {
+	switch n := int(b); {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return strconv.Itoa(n>>30) + "G"
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return strconv.Itoa(n>>20) + "M"
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return strconv.Itoa(n>>10) + "K"
+	default:
+		return strconv.Itoa(n)
+	}
+}
+
+// Type implements pflag.Value.
+func (b byteSize) Type() string { return "SIZE" }
+
+// positive is a flag that takes a number from one on; zero means not given.
+type positive uint64
+
+// Set implements pflag.Value.
+func (p *positive) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || n == 0 {
+		return fmt.Errorf("it takes a number from 1 on")
+	}
+	*p = positive(n)
+	return nil
+}
+
+// String implements pflag.Value.
+func (p positive) String() string {
+	if p == 0 {
+		return ""
+	}
+	return strconv.FormatUint(uint64(p), 10)
+}
+
+// Type implements pflag.Value.
+func (p positive) Type() string { return "N" }
+
+// span is a flag that takes a time longer than none; zero means not given.
+type span time.Duration
+
+// Set implements pflag.Value.
+func (s *span) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("it takes a time with its unit, such as 10s, 1m30s or 500ms")
+	}
+	*s = span(d)
+	return nil
+}
+
+// String implements pflag.Value.
+func (s span) String() string {
+	if s == 0 {
+		return ""
+	}
+	return time.Duration(s).String()
+}
+
+// Type implements pflag.Value.
+func (s span) Type() string { return "TIME" }
+
+// traceFlags are the flags of tracing as they were given.
+type traceFlags struct {
+	time, elapsed, wide, csv bool
+	format                   string
+	lports, rports           ports
+	ipv4, ipv6               bool
+	count                    positive
+	duration                 span
+	buffer                   byteSize
+	verbose                  bool
+	readyFile                string
+}
+
+func (f *traceFlags) bind(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.format, "output", "o", output.Formats[0].Name, "the `FORMAT`, see below")
+	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (table, wide, csv and json always do)")
+	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
+	flags.BoolVarP(&f.wide, "wide", "w", false, "show whole IPv6 addresses, and the IP version")
+	flags.BoolVarP(&f.csv, "csv", "s", false, "comma-separated values: as -o csv, or with -o bcc as BCC prints them")
+	flags.VarP(&f.lports, "localport", "L", "only connections with one of these local ports: 80,443,8000-8010")
+	flags.VarP(&f.rports, "remoteport", "D", "only connections with one of these remote ports")
+	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "only IPv4 sockets")
+	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "only IPv6 sockets, dual-stack ones that speak IPv4 included")
+	flags.VarP(&f.count, "count", "n", "end after so many events")
+	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
+	flags.Var(&f.buffer, "buffer", "the ring buffer's size, a power of two")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is done, and the kernel's own words where it refuses")
+	flags.StringVar(&f.readyFile, "ready-file", "", "write the process id to this `PATH` once tracing has begun")
+	// For tests and scripts; the name may change.
+	_ = flags.MarkHidden("ready-file") // fails for a flag that is not there
+}
+
+// options are the flags as they are meant, or the error that they contradict
+// each other.
+func (f *traceFlags) outputFormat(formatGiven bool) (output.Format, error) {
+	name := f.format
+	if f.csv && !formatGiven {
+		name = "csv"
+	}
+	format, found := output.Find(name)
+	switch {
+	case !found:
+		return format, usagef("-o %s: there is no such format: it takes %s", strconv.Quote(name), formatNames())
+	case f.csv && !format.HasCSV:
+		return format, usagef("-s with -o %s: -s stands for -o csv, and goes with -o bcc alone beside that", name)
+	case f.wide && !format.HasWide:
+		return format, usagef("-w with -o %s: -w widens tables, and %s has no columns", name, name)
+	case f.elapsed && !format.HasElapsed:
+		return format, usagef("-t with -o %s: that tool has no such column: leave out -t, or use -T", name)
+	}
+	return format, nil
+}
+
+func formatNames() string {
+	var names []string
+	for _, format := range output.Formats {
+		names = append(names, format.Name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+func (f *traceFlags) filters() (filter.Set, error) {
+	set := filter.Set{LocalPorts: f.lports.set, RemotePorts: f.rports.set}
+	switch {
+	case f.ipv4 && f.ipv6:
+		return set, usagef("-4 with -6: each excludes the other: leave out both to see both")
+	case f.ipv4:
+		set.Family = event.IPv4
+	case f.ipv6:
+		set.Family = event.IPv6
+	}
+	return set, nil
+}

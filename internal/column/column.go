@@ -1,0 +1,186 @@
+// Package column is the list of everything that is shown of an event: each
+// row has a name, how it is written in tables, and how in data.
+package column
+
+import (
+	"strconv"
+
+	"tcpstates/internal/event"
+)
+
+// Column is one thing to show of an event. The functions append to dst and
+// return it; what is not known appends nothing.
+type Column struct {
+	// Name is the CSV header and the JSON field.
+	Name string
+	// Header stands above the column in tables.
+	Header string
+	// Width is the column's in a table, in characters, where there is no
+	// reason for another; Min and Max are how narrow and how wide a table may
+	// make it on a terminal. Zero stands for Width.
+	Width, Min, Max int
+	// Drop says how early a table that is too wide for its terminal goes
+	// without the column: lowest first, zero never.
+	Drop int
+	// Cut is how a value is shortened that is wider than the column.
+	Cut Cut
+	// Number says that the data is a JSON number, and not a string.
+	Number bool
+	// Always says that the column is known of events of every kind; the
+	// others belong to transitions.
+	Always bool
+	// Data appends the value for programs to read.
+	Data func(dst []byte, e *event.Event, s *State) []byte
+	// Text appends the value for people to read; nil stands for Data.
+	Text func(dst []byte, e *event.Event, s *State) []byte
+}
+
+// Cut is a way to shorten a value.
+type Cut uint8
+
+const (
+	// CutNever keeps the value whole, at the price of a ragged line.
+	CutNever Cut = iota
+	// CutEnd keeps the beginning and marks the cut.
+	CutEnd
+	// CutMiddle keeps both ends and marks the cut.
+	CutMiddle
+	// CutPrecision keeps the beginning, of a value that is less exact then
+	// and nothing worse.
+	CutPrecision
+)
+
+// State is what columns remember from one event to the next. It serves one
+// writer; the zero value is ready.
+type State struct {
+	local, utc clockText
+	first      int64
+}
+
+// The columns.
+var (
+	Type = Column{Name: "type", Always: true,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, kindName(e.Kind)...) }}
+	Time = Column{Name: "time", Header: "TIME", Width: 12, Min: 8, Drop: 4, Cut: CutPrecision, Always: true,
+		Data: func(dst []byte, e *event.Event, s *State) []byte { return s.utc.appendRFC3339(dst, e.Wall) },
+		Text: func(dst []byte, e *event.Event, s *State) []byte { return s.local.appendMillis(dst, e.Wall) }}
+	Elapsed = Column{Name: "elapsed", Header: "TIME(s)", Width: 10, Number: true, Always: true, Data: elapsed}
+	Sock    = Column{Name: "sock", Header: "SOCK", Width: 8, Min: 4, Drop: 1,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, e.Cookie, 16) }}
+	SkAddr = Column{Name: "skaddr", Header: "SKADDR", Width: 16,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, e.SkAddr, 16) }}
+	Netns = Column{Name: "netns", Header: "NETNS", Width: 10, Number: true,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte {
+			return strconv.AppendUint(dst, uint64(e.Netns), 10)
+		}}
+	UID = Column{Name: "uid", Header: "UID", Width: 5, Number: true,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.UID), 10) }}
+	PID    = Column{Name: "pid", Header: "PID", Width: 7, Min: 5, Drop: 3, Number: true, Data: ownerPID}
+	Comm   = Column{Name: "comm", Header: "COMM", Width: 15, Min: 7, Cut: CutEnd, Data: ownerComm}
+	CurPID = Column{Name: "curpid", Header: "CURPID", Width: 7, Number: true,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte {
+			return strconv.AppendUint(dst, uint64(e.Current.PID), 10)
+		}}
+	CurComm = Column{Name: "curcomm", Header: "CURCOMM", Width: 15, Min: 7, Cut: CutEnd,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return e.Current.Comm.AppendText(dst) }}
+	Family = Column{Name: "family", Header: "IP", Width: 2, Number: true,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte {
+			return strconv.AppendUint(dst, uint64(e.Family), 10)
+		}}
+	LAddr = Column{Name: "laddr", Header: "LADDR", Width: 15, Min: 9, Max: 39, Drop: 2, Cut: CutMiddle,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return e.Local.Addr().AppendTo(dst) }}
+	LPort = Column{Name: "lport", Header: "LPORT", Width: 5, Number: true,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendPort(dst, e.Local.Port()) }}
+	RAddr = Column{Name: "raddr", Header: "RADDR", Width: 15, Min: 9, Max: 39, Cut: CutMiddle, Data: remoteAddr}
+	RPort = Column{Name: "rport", Header: "RPORT", Width: 5, Number: true,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendPort(dst, e.Remote.Port()) }}
+	OldState = Column{Name: "oldstate", Header: "OLDSTATE", Width: 11,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.OldState.String()...) }}
+	NewState = Column{Name: "newstate", Header: "NEWSTATE", Width: 11,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.NewState.String()...) }}
+	MS = Column{Name: "ms", Header: "MS", Width: 9, Min: 7, Number: true,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendMillis(dst, e, 6) },
+		Text: func(dst []byte, e *event.Event, _ *State) []byte { return appendMillis(dst, e, 3) }}
+	Lost = Column{Name: "lost", Number: true, Always: true, Data: lost}
+)
+
+func kindName(k event.Kind) string {
+	if k == event.KindLost {
+		return "lost"
+	}
+	return "transition"
+}
+
+func elapsed(dst []byte, e *event.Event, s *State) []byte {
+	if s.first == 0 {
+		s.first = int64(e.Ktime)
+	}
+	return appendFixed(dst, int64(e.Ktime)-s.first, 9, 6)
+}
+
+func ownerPID(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Owner.PID == 0 {
+		return dst
+	}
+	return strconv.AppendUint(dst, uint64(e.Owner.PID), 10)
+}
+
+func ownerComm(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Owner.PID == 0 {
+		return dst
+	}
+	return e.Owner.Comm.AppendText(dst)
+}
+
+// remoteAddr appends nothing for a listener, which has no remote end.
+func remoteAddr(dst []byte, e *event.Event, _ *State) []byte {
+	if addr := e.Remote.Addr(); !addr.IsUnspecified() {
+		return addr.AppendTo(dst)
+	}
+	return dst
+}
+
+func appendPort(dst []byte, port uint16) []byte {
+	if port == 0 {
+		return dst
+	}
+	return strconv.AppendUint(dst, uint64(port), 10)
+}
+
+func appendMillis(dst []byte, e *event.Event, digits int) []byte {
+	d, known := e.Duration()
+	if !known {
+		return dst
+	}
+	return appendFixed(dst, int64(d), 6, digits)
+}
+
+func lost(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Lost == 0 {
+		return dst
+	}
+	return strconv.AppendUint(dst, e.Lost, 10)
+}
+
+// appendFixed appends v/10^scale with so many digits behind the point, cutting
+// off the rest, without the rounding of floating point.
+func appendFixed(dst []byte, v int64, scale, digits int) []byte {
+	if v < 0 {
+		dst = append(dst, '-')
+		v = -v
+	}
+	unit := pow10[scale]
+	dst = strconv.AppendInt(dst, v/unit, 10)
+	dst = append(dst, '.')
+	return appendPadded(dst, v%unit/pow10[scale-digits], digits)
+}
+
+var pow10 = [...]int64{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
+
+// appendPadded appends v with zeros before it, to so many digits.
+func appendPadded(dst []byte, v int64, digits int) []byte {
+	for i := digits - 1; i >= 0; i-- {
+		dst = append(dst, '0'+byte(v/pow10[i]%10))
+	}
+	return dst
+}

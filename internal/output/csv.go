@@ -1,0 +1,90 @@
+package output
+
+import (
+	"bytes"
+	"slices"
+
+	"tcpstates/internal/column"
+	"tcpstates/internal/event"
+	"tcpstates/internal/pipeline"
+)
+
+// dataColumns are the fields of JSON and CSV, in order.
+func dataColumns(o Options) []*column.Column {
+	columns := []*column.Column{
+		&column.Type, &column.Time,
+		&column.Sock, &column.SkAddr, &column.Netns, &column.UID,
+		&column.PID, &column.Comm, &column.CurPID, &column.CurComm,
+		&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
+		&column.OldState, &column.NewState, &column.MS, &column.Lost,
+	}
+	if o.Elapsed {
+		columns = slices.Insert(columns, 2, &column.Elapsed)
+	}
+	return columns
+}
+
+// csv writes comma-separated values by RFC 4180: a header, lines that end in
+// CRLF, quotes where they are needed.
+type csv struct {
+	buffer
+	columns []*column.Column
+	state   column.State
+}
+
+func newCSV(o Options) pipeline.Sink {
+	return &csv{buffer: newBuffer(o.Out), columns: dataColumns(o)}
+}
+
+// Start implements pipeline.Sink.
+func (c *csv) Start(event.Start) error {
+	line := c.lines
+	for i, col := range c.columns {
+		if i > 0 {
+			line = append(line, ',')
+		}
+		line = append(line, col.Name...)
+	}
+	return c.put(append(line, '\r', '\n'))
+}
+
+// Write implements pipeline.Sink.
+func (c *csv) Write(e *event.Event) error {
+	line := c.lines
+	for i, col := range c.columns {
+		if i > 0 {
+			line = append(line, ',')
+		}
+		if !col.Always && e.Kind != event.KindTransition {
+			continue
+		}
+		start := len(line)
+		line = quoteCSV(col.Data(line, e, &c.state), start)
+	}
+	return c.put(append(line, '\r', '\n'))
+}
+
+// Flush implements pipeline.Sink.
+func (c *csv) Flush() error { return c.flush() }
+
+// Stop implements pipeline.Sink.
+func (c *csv) Stop(event.Stop) error { return c.flush() }
+
+// quoteCSV puts the field that line has from start on into quotes if it needs
+// them. Values have no line breaks: columns escape them.
+func quoteCSV(line []byte, start int) []byte {
+	field := line[start:]
+	quotes := bytes.Count(field, []byte{'"'})
+	if quotes == 0 && bytes.IndexByte(field, ',') < 0 {
+		return line
+	}
+	value := string(field) // rare: names with such characters
+	line = append(line[:start], '"')
+	for _, b := range []byte(value) {
+		if b == '"' {
+			line = append(line, '"')
+		}
+		line = append(line, b)
+	}
+	return append(line, '"')
+}

@@ -1,0 +1,109 @@
+package output
+
+import (
+	"strconv"
+
+	"tcpstates/internal/column"
+	"tcpstates/internal/event"
+	"tcpstates/internal/pipeline"
+)
+
+// schema is the version of what the JSON records mean; it rises when a field
+// changes its meaning or goes.
+const schema = 1
+
+// jsonLines writes an object a line; what is not known has no field.
+type jsonLines struct {
+	buffer
+	columns []*column.Column
+	state   column.State
+}
+
+func newJSON(o Options) pipeline.Sink {
+	return &jsonLines{buffer: newBuffer(o.Out), columns: dataColumns(o)}
+}
+
+// Start implements pipeline.Sink.
+func (j *jsonLines) Start(s event.Start) error {
+	line := append(j.lines, `{"type":"start","schema":`...)
+	line = strconv.AppendInt(line, schema, 10)
+	line = j.appendTime(line, s.Wall)
+	line = appendString(line, "version", s.Version)
+	line = appendString(line, "kernel", s.Kernel)
+	line = appendString(line, "backend", s.Backend)
+	return j.put(append(line, '}', '\n'))
+}
+
+// Write implements pipeline.Sink.
+func (j *jsonLines) Write(e *event.Event) error {
+	line := j.lines
+	separator := byte('{')
+	for _, c := range j.columns {
+		if !c.Always && e.Kind != event.KindTransition {
+			continue
+		}
+		before := len(line)
+		line = append(line, separator, '"')
+		line = append(line, c.Name...)
+		line = append(line, '"', ':')
+		if !c.Number {
+			line = append(line, '"')
+		}
+		start := len(line)
+		line = c.Data(line, e, &j.state)
+		if len(line) == start {
+			line = line[:before]
+			continue
+		}
+		if !c.Number {
+			line = append(quoteJSON(line, start), '"')
+		}
+		separator = ','
+	}
+	return j.put(append(line, '}', '\n'))
+}
+
+// Flush implements pipeline.Sink.
+func (j *jsonLines) Flush() error { return j.flush() }
+
+// Stop implements pipeline.Sink.
+func (j *jsonLines) Stop(s event.Stop) error {
+	line := append(j.lines, `{"type":"stop"`...)
+	line = j.appendTime(line, s.Wall)
+	line = appendNumber(line, "shown", s.Shown)
+	line = appendNumber(line, "lost", s.Lost)
+	line = appendNumber(line, "missed", s.Missed)
+	j.lines = append(line, '}', '\n')
+	return j.flush()
+}
+
+func (j *jsonLines) appendTime(line []byte, wall int64) []byte {
+	line = append(line, `,"time":"`...)
+	line = column.Time.Data(line, &event.Event{Wall: wall}, &j.state)
+	return append(line, '"')
+}
+
+func appendNumber(line []byte, name string, n uint64) []byte {
+	line = append(append(append(line, `,"`...), name...), `":`...)
+	return strconv.AppendUint(line, n, 10)
+}
+
+func appendString(line []byte, name, value string) []byte {
+	line = append(append(append(line, `,"`...), name...), `":"`...)
+	start := len(line)
+	return append(quoteJSON(append(line, value...), start), '"')
+}
+
+// quoteJSON escapes the string that line has from start on. Values have no
+// control characters: columns escape them.
+func quoteJSON(line []byte, start int) []byte {
+	for i := start; i < len(line); i++ {
+		if b := line[i]; b == '"' || b == '\\' {
+			line = append(line, 0)
+			copy(line[i+1:], line[i:])
+			line[i] = '\\'
+			i++
+		}
+	}
+	return line
+}

@@ -1,0 +1,99 @@
+// Package output writes events in the formats that people and programs read,
+// one file a format.
+package output
+
+import (
+	"io"
+	"slices"
+
+	"tcpstates/internal/pipeline"
+)
+
+// Options shape a format.
+type Options struct {
+	// Out takes the events.
+	Out io.Writer
+	// Notes takes what a format has no place for in Out; a person reads it.
+	Notes io.Writer
+	// Width is the terminal's in characters at the time of the call, and zero
+	// where Out is no terminal; then nothing is shortened. It must not be nil.
+	Width func() int
+	// Color says that Out shows colours.
+	Color bool
+	// Time asks for the time of day, Elapsed for the seconds since the first
+	// event.
+	Time, Elapsed bool
+	// Wide asks for whole IPv6 addresses and the IP version.
+	Wide bool
+	// CSV asks for the CSV variant of a format that has one.
+	CSV bool
+}
+
+// Format is a way to write events.
+type Format struct {
+	// Name is the word for it on the command line, Help the rest of its line
+	// in the help.
+	Name, Help string
+	// Raw says that it shows what the tracepoint says, unchanged states
+	// included.
+	Raw bool
+	// HasElapsed, HasWide and HasCSV say which Options it knows what to do
+	// with.
+	HasElapsed, HasWide, HasCSV bool
+	// New makes a writer of the format.
+	New func(Options) pipeline.Sink
+}
+
+// Formats are all there are, the default first.
+var Formats = []Format{
+	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, New: newTable},
+	{Name: "wide", Help: "the same with whole IPv6 addresses and the IP version", HasElapsed: true, HasWide: true, New: newWide},
+	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, New: newCSV},
+	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, New: newJSON},
+	{Name: "bcc", Help: "what BCC's Python tcpstates prints", Raw: true, HasElapsed: true, HasWide: true, HasCSV: true, New: newBCC},
+	{Name: "libbpf", Help: "what libbpf-tools' tcpstates prints", Raw: true, HasWide: true, New: newLibbpf},
+}
+
+// Find looks a format up by its name.
+func Find(name string) (Format, bool) {
+	i := slices.IndexFunc(Formats, func(f Format) bool { return f.Name == name })
+	if i < 0 {
+		return Format{}, false
+	}
+	return Formats[i], true
+}
+
+// buffer collects lines and writes them out in large pieces.
+type buffer struct {
+	out   io.Writer
+	lines []byte
+}
+
+// bufferSize is how much is written at a time in a burst: what a pipe holds by
+// default (pipe(7)).
+const bufferSize = 64 << 10
+
+func newBuffer(out io.Writer) buffer {
+	// A line is far shorter than the spare room, so that the buffer is
+	// written out before it would have to grow.
+	return buffer{out: out, lines: make([]byte, 0, bufferSize+4<<10)}
+}
+
+// put takes back the lines with what was appended to them, and writes them
+// out once they fill the buffer.
+func (b *buffer) put(lines []byte) error {
+	b.lines = lines
+	if len(b.lines) < bufferSize {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *buffer) flush() error {
+	if len(b.lines) == 0 {
+		return nil
+	}
+	_, err := b.out.Write(b.lines)
+	b.lines = b.lines[:0]
+	return err
+}

@@ -1,0 +1,170 @@
+package output
+
+import (
+	"strconv"
+
+	"tcpstates/internal/column"
+	"tcpstates/internal/event"
+	"tcpstates/internal/pipeline"
+)
+
+// table writes aligned columns, a line an event.
+type table struct {
+	buffer
+	options Options
+	columns []*column.Column
+	width   int // of the terminal that layout was made for; 0: none
+	layout  column.Layout
+	state   column.State
+}
+
+// arrow stands between the states; it exists in tables alone.
+var arrow = column.Column{Header: "->", Width: 2,
+	Data: func(dst []byte, _ *event.Event, _ *column.State) []byte { return append(dst, "->"...) }}
+
+func newTable(o Options) pipeline.Sink {
+	if o.Wide {
+		return newWide(o)
+	}
+	t := &table{buffer: newBuffer(o.Out), options: o}
+	t.columns = append(t.leading(),
+		&column.Sock, &column.PID, &column.Comm,
+		&column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
+		&column.OldState, &arrow, &column.NewState, &column.MS)
+	t.setWidth(o.Width())
+	return t
+}
+
+func newWide(o Options) pipeline.Sink {
+	// All of it is wanted, wherever the terminal may break the lines.
+	o.Width = func() int { return 0 }
+	t := &table{buffer: newBuffer(o.Out), options: o}
+	laddr, raddr := column.LAddr, column.RAddr
+	laddr.Width, raddr.Width = laddr.Max, raddr.Max
+	t.columns = append(t.leading(),
+		&column.Sock, &column.PID, &column.Comm, &column.Family,
+		&laddr, &column.LPort, &raddr, &column.RPort,
+		&column.OldState, &arrow, &column.NewState, &column.MS)
+	t.setWidth(0)
+	return t
+}
+
+// leading are the columns of time: that of the day unless only the seconds
+// are asked for.
+func (t *table) leading() []*column.Column {
+	var columns []*column.Column
+	if t.options.Time || !t.options.Elapsed {
+		time := column.Time
+		if t.options.Time {
+			time.Drop = 0
+		}
+		columns = append(columns, &time)
+	}
+	if t.options.Elapsed {
+		columns = append(columns, &column.Elapsed)
+	}
+	return columns
+}
+
+func (t *table) setWidth(width int) {
+	t.width = width
+	if width > 0 {
+		t.layout = column.Fit(t.columns, width)
+	} else {
+		t.layout = column.Natural(t.columns)
+	}
+}
+
+// Start implements pipeline.Sink.
+func (t *table) Start(event.Start) error {
+	return t.putHeader()
+}
+
+func (t *table) putHeader() error {
+	return t.put(append(t.layout.AppendHeader(t.lines), '\n'))
+}
+
+// Write implements pipeline.Sink.
+func (t *table) Write(e *event.Event) error {
+	if e.Kind == event.KindLost {
+		return t.put(t.appendLost(t.lines, e))
+	}
+	line := t.lines
+	for i, c := range t.layout.Columns {
+		text := c.Text
+		if text == nil {
+			text = c.Data
+		}
+		color := ""
+		if t.options.Color {
+			color = colorOf(c, e)
+		}
+		line = append(line, color...)
+		start := len(line)
+		line = t.layout.AppendCell(text(line, e, &t.state), start, i)
+		if color != "" {
+			line = append(line, colorOff...)
+		}
+	}
+	return t.put(append(line, '\n'))
+}
+
+// appendLost appends the line that tells of a loss.
+func (t *table) appendLost(line []byte, e *event.Event) []byte {
+	if t.options.Color {
+		line = append(line, colorOfPhase[event.PhaseFailed]...)
+	}
+	line = append(column.Time.Text(line, e, &t.state), ' ')
+	line = appendLoss(line, e.Lost)
+	if t.options.Color {
+		line = append(line, colorOff...)
+	}
+	return append(line, '\n')
+}
+
+// appendLoss appends the sentence that tells a person of a loss.
+func appendLoss(line []byte, n uint64) []byte {
+	line = strconv.AppendUint(append(line, "-- "...), n, 10)
+	return append(line, " transitions lost: the ring buffer was full (a larger --buffer holds more) --"...)
+}
+
+// Flush implements pipeline.Sink. A terminal that changed its size since the
+// last time gets a layout and a header for the new one.
+func (t *table) Flush() error {
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if width := t.options.Width(); width != t.width {
+		t.setWidth(width)
+		if err := t.putHeader(); err != nil {
+			return err
+		}
+		return t.flush()
+	}
+	return nil
+}
+
+// Stop implements pipeline.Sink.
+func (t *table) Stop(event.Stop) error { return t.flush() }
+
+// The colours of the phases, as terminals understand them (ECMA-48, SGR).
+var colorOfPhase = [...]string{
+	event.PhaseOpening: "\x1b[33m", // yellow
+	event.PhaseOpen:    "\x1b[32m", // green
+	event.PhaseClosing: "\x1b[36m", // cyan
+	event.PhaseClosed:  "\x1b[2m",  // dim
+	event.PhaseFailed:  "\x1b[31m", // red
+}
+
+const colorOff = "\x1b[0m"
+
+// colorOf is the colour of a cell; empty for most.
+func colorOf(c *column.Column, e *event.Event) string {
+	switch c {
+	case &column.OldState:
+		return colorOfPhase[event.PhaseOf(e.OldState, e.OldState)]
+	case &column.NewState:
+		return colorOfPhase[event.PhaseOf(e.OldState, e.NewState)]
+	}
+	return ""
+}

@@ -1,0 +1,61 @@
+// Package pipeline carries events from where they come from to where they are
+// written, on one goroutine, in order.
+package pipeline
+
+import (
+	"errors"
+	"io"
+
+	"tcpstates/internal/event"
+)
+
+// Source gives events one after the other.
+type Source interface {
+	// Read waits for the next event and fills e with it. It returns io.EOF
+	// when there will be no more. Any other error ends the run.
+	Read(e *event.Event) error
+	// Pending tells whether Read has something to give without waiting.
+	Pending() bool
+}
+
+// Sink writes events. No method keeps a reference to the event.
+type Sink interface {
+	// Start comes first, once.
+	Start(s event.Start) error
+	// Write takes the next event. What it wrote may stay in a buffer.
+	Write(e *event.Event) error
+	// Flush writes the buffer out.
+	Flush() error
+	// Stop comes last, once, and flushes.
+	Stop(s event.Stop) error
+}
+
+// Run moves events from source to sink until the source ends or limit
+// transitions are written, zero meaning no limit. Whenever the source would
+// have to wait, the sink is flushed: so a lone event is seen at once, and in a
+// burst the sink's buffer decides. It returns how many transitions were
+// written.
+func Run(source Source, sink Sink, limit uint64) (written uint64, err error) {
+	var e event.Event
+	for {
+		if err := source.Read(&e); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return written, errors.Join(err, sink.Flush())
+		}
+		if err := sink.Write(&e); err != nil {
+			return written, err
+		}
+		if e.Kind == event.KindTransition {
+			if written++; written == limit {
+				return written, sink.Flush()
+			}
+		}
+		if !source.Pending() {
+			if err := sink.Flush(); err != nil {
+				return written, err
+			}
+		}
+	}
+}

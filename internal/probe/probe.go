@@ -1,0 +1,316 @@
+// Package probe puts the programs into the kernel and reads what they send.
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"tcpstates/bpf"
+	"tcpstates/internal/event"
+	"tcpstates/internal/filter"
+	"tcpstates/internal/wire"
+)
+
+// Backend names the kernel mechanisms that a Tracer uses.
+const Backend = "tp_btf, ring buffer, socket storage"
+
+// DefaultBufferSize is the ring buffer's size in bytes: it holds some 30,000
+// transitions.
+const DefaultBufferSize = 4 << 20
+
+// Clock translates the kernel's time.
+type Clock interface {
+	// Sync notes how the clocks stand now. It is called whenever events are
+	// about to be read.
+	Sync()
+	// Wall is the time since the Unix epoch, in nanoseconds, at which
+	// CLOCK_MONOTONIC showed ktime.
+	Wall(ktime uint64) int64
+}
+
+// Options say what is traced and how.
+type Options struct {
+	Filter filter.Set
+	// SelfTransitions reports states that were set anew without a change,
+	// and counts durations from them.
+	SelfTransitions bool
+	// BufferSize is the ring buffer's in bytes: a power of two and a multiple
+	// of the page size. Zero means DefaultBufferSize.
+	BufferSize int
+	Clock      Clock
+}
+
+// Tracer is a pipeline.Source of live events. Read and Pending belong to one
+// goroutine; Stop may be called from any other.
+type Tracer struct {
+	objects bpf.TcpstatesObjects
+	// The links are kept because one that is garbage-collected detaches its
+	// program without a word.
+	first, twin link.Link
+	reader      *ringbuf.Reader
+	clock       Clock
+	nap         time.Duration
+
+	record   ringbuf.Record
+	unread   bool   // the ring buffer had nothing more to give
+	sinceAsk int    // records since the losses were last asked for
+	lost     uint64 // transitions lost, as far as they were told
+	stopped  atomic.Bool
+	ended    bool // the last record was read
+}
+
+// Open loads and attaches the programs. When it returns, every transition from
+// then on will be read, or counted as lost or missed. An error is the kernel's
+// refusal, in its own words.
+func Open(o Options) (*Tracer, error) {
+	if o.BufferSize == 0 {
+		o.BufferSize = DefaultBufferSize
+	}
+	t := &Tracer{clock: o.Clock, nap: napFor(o.BufferSize), unread: true}
+	if err := t.load(o); err != nil {
+		return nil, err
+	}
+	if err := t.attach(); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// load makes the maps and programs, as the options want them.
+func (t *Tracer) load(o Options) error {
+	// Kernels with the features needed account maps to the cgroup and ignore
+	// the limit on locked memory; where one still asks, loading will tell.
+	_ = rlimit.RemoveMemlock()
+	spec, err := bpf.LoadTcpstates()
+	if err != nil {
+		return fmt.Errorf("read the embedded programs: %w", err)
+	}
+	if err := lower(spec, o); err != nil {
+		return err
+	}
+	if err := spec.LoadAndAssign(&t.objects, nil); err != nil {
+		return fmt.Errorf("load the programs: %w", err)
+	}
+	if err := setPorts(t.objects.Ports, o.Filter); err != nil {
+		t.Close()
+		return err
+	}
+	return nil
+}
+
+// lower sets the constants of the programs.
+func lower(spec *ebpf.CollectionSpec, o Options) error {
+	spec.Maps["events"].MaxEntries = uint32(o.BufferSize)
+
+	var family uint16
+	switch o.Filter.Family {
+	case event.IPv4:
+		family = unix.AF_INET
+	case event.IPv6:
+		family = unix.AF_INET6
+	}
+	for name, value := range map[string]any{
+		"only_family":      family,
+		"only_lports":      o.Filter.LocalPorts != nil,
+		"only_rports":      o.Filter.RemotePorts != nil,
+		"self_transitions": o.SelfTransitions,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("set %s of the programs: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// The keys of the map of port sets: LPORTS and RPORTS of bpf/filter.h.
+const (
+	localPorts  = uint32(0)
+	remotePorts = uint32(1)
+)
+
+func setPorts(sets *ebpf.Map, f filter.Set) error {
+	for key, ports := range map[uint32]*filter.Ports{localPorts: f.LocalPorts, remotePorts: f.RemotePorts} {
+		if ports == nil {
+			continue
+		}
+		if err := sets.Put(key, ports[:]); err != nil {
+			return fmt.Errorf("hand over the ports: %w", err)
+		}
+	}
+	return nil
+}
+
+// attach starts the programs: the twin relies on running after the first.
+func (t *Tracer) attach() (err error) {
+	if t.reader, err = ringbuf.NewReader(t.objects.Events); err != nil {
+		return fmt.Errorf("map the ring buffer: %w", err)
+	}
+	if t.first, err = link.AttachTracing(link.TracingOptions{Program: t.objects.First}); err != nil {
+		return fmt.Errorf("attach to sock:inet_sock_set_state: %w", err)
+	}
+	if t.twin, err = link.AttachTracing(link.TracingOptions{Program: t.objects.Twin}); err != nil {
+		return fmt.Errorf("attach the second program to sock:inet_sock_set_state: %w", err)
+	}
+	return nil
+}
+
+// maxNap is how long an event may wait in the ring buffer before it is read,
+// well below the 50 ms that a person notices.
+const maxNap = 10 * time.Millisecond
+
+// napFor is how long the reader may sleep between sweeps of a ring buffer of
+// so many bytes. The default one then fills by a seventh at the highest rate
+// that two CPUs were seen to reach, 430,000 transitions/s; smaller ones get
+// proportionally less.
+func napFor(bufferSize int) time.Duration {
+	return min(maxNap, maxNap*time.Duration(bufferSize)/DefaultBufferSize)
+}
+
+// Read implements pipeline.Source. After Stop it gives what the programs had
+// sent until then, and io.EOF.
+func (t *Tracer) Read(e *event.Event) error {
+	// Once a ring buffer's worth of records, or when there is no more to read,
+	// is soon enough to learn of losses: none happens in between.
+	if t.unread || t.sinceAsk*wire.Size >= t.reader.BufferSize() {
+		t.sinceAsk = 0
+		if more, err := t.readLoss(e); more || err != nil {
+			return err
+		}
+	}
+	if t.ended {
+		return io.EOF
+	}
+	if t.unread && !t.stopped.Load() {
+		// Asleep, the reader does not keep up, and the programs need not wake
+		// it for each event of a burst.
+		time.Sleep(t.nap)
+	}
+	if err := t.reader.ReadInto(&t.record); errors.Is(err, ringbuf.ErrFlushed) {
+		t.ended, t.unread = true, true
+		return t.Read(e) // the last losses, then the end
+	} else if err != nil {
+		return fmt.Errorf("read the ring buffer: %w", err)
+	}
+	if t.unread {
+		t.clock.Sync()
+	}
+	t.sinceAsk++
+	t.unread = !t.Pending()
+	if err := wire.Decode(t.record.RawSample, e); err != nil {
+		return fmt.Errorf("decode what the programs sent: %w", err)
+	}
+	e.Wall = t.clock.Wall(e.Ktime)
+	return nil
+}
+
+// Pending implements pipeline.Source.
+func (t *Tracer) Pending() bool { return t.reader.AvailableBytes() > 0 }
+
+// readLoss fills e with the losses since the last call, and returns false if
+// there were none.
+func (t *Tracer) readLoss(e *event.Event) (bool, error) {
+	c, err := t.counts()
+	if err != nil || c.Lost == t.lost {
+		return false, err
+	}
+	t.clock.Sync()
+	now := monotonic()
+	*e = event.Event{Kind: event.KindLost, Ktime: now, Wall: t.clock.Wall(now), Lost: c.Lost - t.lost}
+	t.lost = c.Lost
+	return true, nil
+}
+
+// monotonic is the present time in nanoseconds of CLOCK_MONOTONIC.
+func monotonic() uint64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // fails for a bad clock alone
+	return uint64(ts.Nano())
+}
+
+// counts is the sum of the programs' counters over the CPUs.
+func (t *Tracer) counts() (sum bpf.TcpstatesCounts, err error) {
+	var perCPU []bpf.TcpstatesCounts
+	if err := t.objects.Counters.Lookup(uint32(0), &perCPU); err != nil {
+		return sum, fmt.Errorf("read the programs' counters: %w", err)
+	}
+	for _, c := range perCPU {
+		sum.Emitted += c.Emitted
+		sum.Lost += c.Lost
+		sum.Recovered += c.Recovered
+		sum.Deferred += c.Deferred
+	}
+	return sum, nil
+}
+
+// Stop detaches the programs and makes Read come to its end. It may be called
+// more than once.
+func (t *Tracer) Stop() {
+	if t.stopped.Swap(true) {
+		return
+	}
+	// In this order the first program has handled all that the twin did not
+	// see. Errors leave nothing to do: the programs go with the process.
+	_ = t.twin.Close()
+	_ = t.first.Close()
+	// A program may still be running on another CPU; this waits for an RCU
+	// grace period, so that its record is in the ring buffer.
+	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
+	_ = t.reader.Flush()
+}
+
+// membarrierGlobal is MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
+const membarrierGlobal = 1
+
+// Totals are the account of a trace.
+type Totals struct {
+	// Emitted records were put into the ring buffer.
+	Emitted uint64
+	// Lost records found it full.
+	Lost uint64
+	// Missed transitions were seen by neither of the two programs.
+	Missed uint64
+	// Recovered transitions were missed by the first and seen by the twin.
+	Recovered uint64
+}
+
+// Totals gives the account so far; it is exact after Stop.
+func (t *Tracer) Totals() (Totals, error) {
+	c, err := t.counts()
+	if err != nil {
+		return Totals{}, err
+	}
+	stats, err := t.objects.First.Stats()
+	if err != nil {
+		return Totals{}, fmt.Errorf("read the programs' statistics: %w", err)
+	}
+	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered}
+	// What the first did not handle, the twin did, or nobody.
+	if unhandled := stats.RecursionMisses + c.Deferred; unhandled > c.Recovered {
+		totals.Missed = unhandled - c.Recovered
+	}
+	return totals, nil
+}
+
+// Close gives everything back to the kernel. Read must not be running.
+func (t *Tracer) Close() error {
+	var errs []error
+	for _, l := range []link.Link{t.twin, t.first} {
+		if l != nil && !t.stopped.Load() {
+			errs = append(errs, l.Close())
+		}
+	}
+	if t.reader != nil {
+		errs = append(errs, t.reader.Close())
+	}
+	return errors.Join(append(errs, t.objects.Close())...)
+}

@@ -1,0 +1,87 @@
+// Package wire turns the records of the kernel side into events. It is pure:
+// bytes in, values out, whatever the bytes.
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"tcpstates/bpf"
+	"tcpstates/internal/event"
+)
+
+// Size is the length of a record in bytes.
+const Size = int(unsafe.Sizeof(layout))
+
+// kindTransition is EVENT_TRANSITION of bpf/event.h.
+const kindTransition = 1
+
+// The kernel's numbers of the address families (include/linux/socket.h).
+const (
+	afInet  = 2
+	afInet6 = 10
+)
+
+// layout lends its field offsets, which the compiler folds into constants: the
+// Go mirror that bpf2go makes is the only place that knows them.
+var layout bpf.TcpstatesEvent
+
+// Decode fills e with what the record says and leaves e.Wall zero. It keeps no
+// reference to the record and allocates nothing but its errors. The record is
+// taken as it comes from the kernel: of the length and the kinds this version
+// knows, or it is an error and e is undefined.
+func Decode(record []byte, e *event.Event) error {
+	if len(record) != Size {
+		return fmt.Errorf("a record of %d bytes, want %d: the programs are of another version", len(record), Size)
+	}
+	r := (*[Size]byte)(record)
+	if size := u16(r[unsafe.Offsetof(layout.Size):]); int(size) != Size {
+		return fmt.Errorf("a record that says it has %d bytes has %d", size, Size)
+	}
+	if kind := r[unsafe.Offsetof(layout.Kind)]; kind != kindTransition {
+		return fmt.Errorf("a record of unknown kind %d", kind)
+	}
+
+	laddr := (*[16]byte)(r[unsafe.Offsetof(layout.Laddr):])
+	raddr := (*[16]byte)(r[unsafe.Offsetof(layout.Raddr):])
+	var local, remote netip.Addr
+	switch family := r[unsafe.Offsetof(layout.Family)]; family {
+	case afInet:
+		e.Family = event.IPv4
+		local = netip.AddrFrom4([4]byte(laddr[:4]))
+		remote = netip.AddrFrom4([4]byte(raddr[:4]))
+	case afInet6:
+		e.Family = event.IPv6
+		local = netip.AddrFrom16(*laddr)
+		remote = netip.AddrFrom16(*raddr)
+	default:
+		return fmt.Errorf("a record of unknown address family %d", family)
+	}
+	e.Local = netip.AddrPortFrom(local, u16(r[unsafe.Offsetof(layout.Lport):]))
+	e.Remote = netip.AddrPortFrom(remote, u16(r[unsafe.Offsetof(layout.Rport):]))
+	e.RawLocalPort = u16(r[unsafe.Offsetof(layout.TpLport):])
+
+	e.Kind = event.KindTransition
+	e.Wall = 0
+	e.Lost = 0
+	e.Ktime = u64(r[unsafe.Offsetof(layout.Time):])
+	e.Since = u64(r[unsafe.Offsetof(layout.Since):])
+	e.Cookie = u64(r[unsafe.Offsetof(layout.Cookie):])
+	e.SkAddr = u64(r[unsafe.Offsetof(layout.Skaddr):])
+	e.OldState = event.State(r[unsafe.Offsetof(layout.Oldstate)])
+	e.NewState = event.State(r[unsafe.Offsetof(layout.Newstate)])
+	e.Netns = u32(r[unsafe.Offsetof(layout.Netns):])
+	e.UID = u32(r[unsafe.Offsetof(layout.Uid):])
+	e.Owner.PID = u32(r[unsafe.Offsetof(layout.Pid):])
+	e.Owner.Comm = event.Comm(r[unsafe.Offsetof(layout.Comm):])
+	e.Current.PID = u32(r[unsafe.Offsetof(layout.Curpid):])
+	e.Current.Comm = event.Comm(r[unsafe.Offsetof(layout.Curcomm):])
+	return nil
+}
+
+// The object is built for little-endian machines alone.
+func u16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
+func u32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
+func u64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
