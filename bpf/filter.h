@@ -15,12 +15,6 @@ const volatile bool only_lports;       /* whether ports[LPORTS] is asked */
 const volatile bool only_rports;       /* whether ports[RPORTS] is asked */
 const volatile bool self_transitions;  /* whether X>X counts as a transition */
 
-enum verdict {
-	UNDECIDED,
-	PASS,
-	DROP,
-};
-
 enum {
 	LPORTS,
 	RPORTS,

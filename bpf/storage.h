@@ -5,6 +5,13 @@
 
 #include "event.h"
 
+/* Whether a connection is shown, see filter.h. */
+enum verdict {
+	UNDECIDED,
+	PASS,
+	DROP,
+};
+
 /* A transition that waits for the ports which decide whether it is shown. */
 struct hop {
 	__u64 time;
@@ -16,11 +23,13 @@ struct hop {
 };
 
 struct life {
-	__u64 since;	      /* ns, when the present state began; 0: not known */
+	__u64 since;	      /* ns, when state began; 0: not known */
 	struct process owner; /* pid 0: not known */
 	__u16 mark;	      /* the transition that the first program handled and the twin has not seen yet */
+	__u8 state;	      /* to which the last transition led; 0: none was seen */
 	__u8 verdict;	      /* enum verdict, of the connection that the socket now carries */
 	bool holds;	      /* whether held is one */
+	__u8 pad[3];
 	struct hop held;
 };
 
@@ -36,6 +45,16 @@ struct {
 	__type(key, int);
 	__type(value, struct life);
 } lives SEC(".maps");
+
+/*
+ * What was known of the connection holds no more: the socket begins another,
+ * or a transition went unseen.
+ */
+static __always_inline void forget_connection(struct life *life)
+{
+	life->verdict = UNDECIDED;
+	life->holds = 0;
+}
 
 /* NULL when the kernel has no memory for it. */
 static __always_inline struct life *life_of(const struct sock *sk)

@@ -7,6 +7,7 @@
  * the socket locked or not yet public, so the transitions of one socket never
  * run side by side.
  */
+#include "count.h"
 #include "emit.h"
 #include "filter.h"
 #include "owner.h"
@@ -45,6 +46,20 @@ static __always_inline void filter_and_emit(const struct sock *sk, const struct 
 	life->holds = 0;
 }
 
+/*
+ * The transition at hand does not begin where the last one ended: one between
+ * them went unseen, whatever the reason. Then nobody knows when the old state
+ * began, nor who has opened the socket anew.
+ */
+static __always_inline void note_gap(struct life *life)
+{
+	COUNT(gaps);
+	life->since = 0;
+	if (life->state == TCP_CLOSE)
+		life->owner.pid = 0;
+	forget_connection(life);
+}
+
 static __always_inline void on_transition(const struct sock *sk, struct life *life, int oldstate,
 					  int newstate)
 {
@@ -73,17 +88,18 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 		return;
 	}
 
+	if (life->state && life->state != oldstate)
+		note_gap(life);
 	if (opens(oldstate, newstate)) {
 		life->owner = hop.current;
-		life->verdict = UNDECIDED;
-		life->holds = 0;
+		forget_connection(life);
 	} else if (is_born(oldstate, newstate)) {
 		life->since = 0;
-		life->verdict = UNDECIDED;
-		life->holds = 0;
+		forget_connection(life);
 	}
 	hop.since = life->since;
 	life->since = hop.time;
+	life->state = newstate;
 
 	filter_and_emit(sk, inet, life, &hop);
 }

@@ -19,6 +19,7 @@ type TcpstatesCounts struct {
 	Lost      uint64
 	Recovered uint64
 	Deferred  uint64
+	Gaps      uint64
 }
 
 type TcpstatesEvent struct {
@@ -51,8 +52,11 @@ type TcpstatesLife struct {
 	Since   uint64
 	Owner   TcpstatesProcess
 	Mark    uint16
+	State   uint8
 	Verdict uint8
 	Holds   bool
+	Pad     [3]uint8
+	_       [4]byte
 	Held    struct {
 		_        structs.HostLayout
 		Time     uint64

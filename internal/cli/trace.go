@@ -112,9 +112,19 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 	if err != nil {
 		return fmt.Errorf("write the events: %w", err)
 	}
-	fmt.Fprintf(a.stderr, "tcpstates: %d events shown, %d lost in the ring buffer, %d missed by recursion\n",
-		stop.Shown, stop.Lost, stop.Missed)
+	fmt.Fprintln(a.stderr, "tcpstates: "+summary(stop))
 	return nil
+}
+
+// summary accounts for a trace in a sentence.
+func summary(stop event.Stop) string {
+	text := fmt.Sprintf("%d events shown, %d lost in the ring buffer, %d missed by recursion",
+		stop.Shown, stop.Lost, stop.Missed)
+	if stop.Gaps > 0 {
+		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
+			"this kernel did not run the programs for all of them", stop.Gaps)
+	}
+	return text
 }
 
 // pump moves events from source to sink until a signal, the end of the time or
@@ -157,7 +167,7 @@ func (a *app) pump(ctx context.Context, source tracer, sink pipeline.Sink, flags
 	if err != nil {
 		return stop, err
 	}
-	stop.Lost, stop.Missed = totals.Lost, totals.Missed
+	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
 	stop.Wall = a.clock.Now()
 	flags.notef(a, "%d records through the ring buffer, %d recovered by the second program",
 		totals.Emitted, totals.Recovered)

@@ -112,4 +112,7 @@ type Stop struct {
 	Lost uint64
 	// Missed transitions went by while the programs were interrupted.
 	Missed uint64
+	// Gaps were found between two transitions of one socket, which must have
+	// had another between them; the second of the two has no duration.
+	Gaps uint64
 }

@@ -73,6 +73,7 @@ func (j *jsonLines) Stop(s event.Stop) error {
 	line = appendNumber(line, "shown", s.Shown)
 	line = appendNumber(line, "lost", s.Lost)
 	line = appendNumber(line, "missed", s.Missed)
+	line = appendNumber(line, "gaps", s.Gaps)
 	j.lines = append(line, '}', '\n')
 	return j.flush()
 }

@@ -79,7 +79,7 @@ func Open(o Options) (*Tracer, error) {
 	if err := t.load(o); err != nil {
 		return nil, err
 	}
-	if err := t.attach(); err != nil {
+	if err := t.start(); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -150,11 +150,17 @@ func setPorts(sets *ebpf.Map, f filter.Set) error {
 	return nil
 }
 
-// attach starts the programs: the twin relies on running after the first.
-func (t *Tracer) attach() (err error) {
+// start makes the reader before there is something to read.
+func (t *Tracer) start() (err error) {
 	if t.reader, err = ringbuf.NewReader(t.objects.Events); err != nil {
 		return fmt.Errorf("map the ring buffer: %w", err)
 	}
+	return t.attachPrograms()
+}
+
+// attachPrograms starts the programs: the twin relies on running after the
+// first.
+func (t *Tracer) attachPrograms() (err error) {
 	if t.first, err = link.AttachTracing(link.TracingOptions{Program: t.objects.First}); err != nil {
 		return fmt.Errorf("attach to sock:inet_sock_set_state: %w", err)
 	}
@@ -248,6 +254,7 @@ func (t *Tracer) counts() (sum bpf.TcpstatesCounts, err error) {
 		sum.Lost += c.Lost
 		sum.Recovered += c.Recovered
 		sum.Deferred += c.Deferred
+		sum.Gaps += c.Gaps
 	}
 	return sum, nil
 }
@@ -281,6 +288,8 @@ type Totals struct {
 	Missed uint64
 	// Recovered transitions were missed by the first and seen by the twin.
 	Recovered uint64
+	// Gaps were found between two transitions of one socket.
+	Gaps uint64
 }
 
 // Totals gives the account so far; it is exact after Stop.
@@ -293,7 +302,7 @@ func (t *Tracer) Totals() (Totals, error) {
 	if err != nil {
 		return Totals{}, fmt.Errorf("read the programs' statistics: %w", err)
 	}
-	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered}
+	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps}
 	// What the first did not handle, the twin did, or nobody.
 	if unhandled := stats.RecursionMisses + c.Deferred; unhandled > c.Recovered {
 		totals.Missed = unhandled - c.Recovered

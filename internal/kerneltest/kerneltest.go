@@ -1,0 +1,277 @@
+// Package kerneltest helps tests that run on the real kernel: network
+// namespaces of their own, connections of every kind in them, and the kernel's
+// own account of what happened.
+package kerneltest
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Require skips the test where it may not trace. In CI nothing is skipped in
+// silence: there the test fails.
+func Require(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("kernel tests need root, and CI runs them all")
+	}
+	t.Skip("kernel tests need root: run sudo make test")
+}
+
+// Netns is a network namespace of the test's own, with its loopback up. It
+// lives as long as the test.
+type Netns struct {
+	// Inode names the namespace as the kernel does.
+	Inode uint32
+	fd    int
+}
+
+// NewNetns makes a network namespace.
+func NewNetns(t testing.TB) *Netns {
+	t.Helper()
+	ns := &Netns{fd: -1}
+	failed := make(chan error, 1)
+	go func() {
+		// The thread is not unlocked, so that it ends with the goroutine and
+		// nobody else gets to run in its namespace.
+		runtime.LockOSThread()
+		failed <- ns.make()
+	}()
+	if err := <-failed; err != nil {
+		t.Fatalf("make a network namespace: %v", err)
+	}
+	t.Cleanup(func() { unix.Close(ns.fd) })
+	return ns
+}
+
+func (ns *Netns) make() (err error) {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	if ns.fd, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(ns.fd, &st); err != nil {
+		return err
+	}
+	ns.Inode = uint32(st.Ino)
+	return linkUp("lo")
+}
+
+// linkUp does what "ip link set NAME up" does.
+func linkUp(name string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
+}
+
+// SpreadPackets has the packets of the loopback handled on all CPUs, by
+// interrupting whatever runs there (receive packet steering). Otherwise the
+// CPU that sends a packet handles it.
+func (ns *Netns) SpreadPackets(t testing.TB) {
+	t.Helper()
+	// The files of the namespace's interfaces show in a sysfs that was mounted
+	// inside of it.
+	sysfs := t.TempDir()
+	ns.Do(t, func() {
+		if err := spreadPackets(sysfs); err != nil {
+			t.Errorf("spread the packets over the CPUs: %v", err)
+		}
+	})
+}
+
+func spreadPackets(sysfs string) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("sysfs", sysfs, "sysfs", 0, ""); err != nil {
+		return err
+	}
+	defer unix.Unmount(sysfs, 0)
+	mask := strconv.FormatUint(1<<runtime.NumCPU()-1, 16)
+	return os.WriteFile(filepath.Join(sysfs, "class/net/lo/queues/rx-0/rps_cpus"), []byte(mask), 0)
+}
+
+// Do runs f in the namespace and waits for it. Whatever socket f opens, and
+// whatever process it starts, belongs to the namespace; goroutines that f
+// starts do not.
+func (ns *Netns) Do(t testing.TB, f func()) {
+	t.Helper()
+	entered := make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		err := unix.Setns(ns.fd, unix.CLONE_NEWNET)
+		entered <- err
+		if err == nil {
+			f()
+		}
+	}()
+	if err := <-entered; err != nil {
+		t.Fatalf("enter the network namespace: %v", err)
+	}
+	<-done
+}
+
+// Settle waits until no socket of the namespace is on its way from one state
+// to another: all are closed, or in TIME_WAIT.
+func (ns *Netns) Settle(t testing.TB) {
+	t.Helper()
+	ns.Do(t, func() {
+		for begin := time.Now(); !settled(t); {
+			if time.Since(begin) > settleLimit {
+				t.Errorf("sockets are still open after %v", settleLimit)
+				return
+			}
+			runtime.Gosched()
+		}
+	})
+	// A socket leaves the tables a moment before its last transition. That
+	// happens with interrupts by softirqs held off, for whose end an RCU grace
+	// period waits (membarrier(2), MEMBARRIER_CMD_GLOBAL).
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, 1, 0, 0); errno != 0 {
+		t.Fatalf("wait for a grace period: %v", errno)
+	}
+}
+
+// settleLimit is far more than any scenario takes.
+const settleLimit = 20 * time.Second
+
+// settled tells whether the tables show no socket but in TIME_WAIT, which is
+// 06 in the fourth column (proc_pid_net(5)).
+func settled(t testing.TB) bool {
+	for _, name := range []string{"tcp", "tcp6"} {
+		table, err := os.ReadFile("/proc/thread-self/net/" + name)
+		if err != nil {
+			t.Errorf("read the table of sockets: %v", err)
+			return true
+		}
+		_, sockets, _ := strings.Cut(string(table), "\n")
+		for socket := range strings.Lines(sockets) {
+			if fields := strings.Fields(socket); len(fields) > 3 && fields[3] != "06" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Listen opens a plain TCP listener: Go's net.Listen alone would make an MPTCP
+// one.
+func Listen(t testing.TB, network, address string) *net.TCPListener {
+	t.Helper()
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(t.Context(), network, address)
+	if err != nil {
+		t.Errorf("listen on %s: %v", address, err)
+		runtime.Goexit()
+	}
+	return l.(*net.TCPListener)
+}
+
+// Connect opens a connection to the listener and accepts it there.
+func Connect(t testing.TB, l net.Listener) (client, server *net.TCPConn) {
+	t.Helper()
+	c, err := net.Dial(l.Addr().Network(), l.Addr().String())
+	if err != nil {
+		t.Errorf("connect to %s: %v", l.Addr(), err)
+		runtime.Goexit()
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Errorf("accept at %s: %v", l.Addr(), err)
+		runtime.Goexit()
+	}
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+// Disconnect dissolves the association of a socket, as connect(2) describes it
+// for AF_UNSPEC.
+func Disconnect(c *net.TCPConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	address := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		_, _, errno := unix.Syscall(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&address)), unsafe.Sizeof(address))
+		if errno != 0 {
+			failed = errno
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// Cookie is the socket's cookie, as the kernel tells the process that has it
+// (SO_COOKIE, socket(7)).
+func Cookie(t testing.TB, c *net.TCPConn) (cookie uint64) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Errorf("ask for a socket's cookie: %v", err)
+		return 0
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		cookie, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_COOKIE)
+	})
+	if err := errors.Join(err, controlErr); err != nil {
+		t.Errorf("ask for a socket's cookie: %v", err)
+	}
+	return cookie
+}
+
+// PortAtConnect makes a dialer's socket take the given local port, but only
+// when it connects (IP_LOCAL_PORT_RANGE, ip(7)): until then it has none.
+func PortAtConnect(port int) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var err error
+		controlErr := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_LOCAL_PORT_RANGE, port<<16|port)
+		})
+		return errors.Join(err, controlErr)
+	}
+}
+
+// OpenFiles is how many files the process has open, after closing those that
+// nobody refers to any more.
+func OpenFiles(t testing.TB) int {
+	t.Helper()
+	runtime.GC()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}

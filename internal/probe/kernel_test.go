@@ -1,0 +1,502 @@
+package probe
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/filter"
+	"tcpstates/internal/kerneltest"
+	"tcpstates/internal/pipeline"
+)
+
+func TestMain(m *testing.M) {
+	kerneltest.Main()
+	os.Exit(m.Run())
+}
+
+// steadyClock shows the kernel's own time.
+type steadyClock struct{}
+
+func (steadyClock) Sync()                   {}
+func (steadyClock) Wall(ktime uint64) int64 { return int64(ktime) }
+
+// collector is a trace under way that keeps its events.
+type collector struct {
+	*Tracer
+	done   chan struct{} // closed after the last event
+	events []event.Event
+	err    error
+}
+
+// trace begins a trace that ends with the test at the latest.
+func trace(t testing.TB, o Options) *collector {
+	t.Helper()
+	o.Clock = steadyClock{}
+	tracer, err := Open(o)
+	if err != nil {
+		t.Fatalf("trace: %v", err)
+	}
+	// With room from the start, so that copying does not hold up the reader.
+	c := &collector{Tracer: tracer, done: make(chan struct{}), events: make([]event.Event, 0, 300_000)}
+	go func() {
+		defer close(c.done)
+		_, c.err = pipeline.Run(tracer, c, 0)
+	}()
+	t.Cleanup(func() {
+		tracer.Stop()
+		<-c.done
+		tracer.Close()
+	})
+	return c
+}
+
+func (c *collector) Start(event.Start) error { return nil }
+func (c *collector) Flush() error            { return nil }
+func (c *collector) Stop(event.Stop) error   { return nil }
+func (c *collector) Write(e *event.Event) error {
+	c.events = append(c.events, *e)
+	return nil
+}
+
+// end stops the trace and gives all it has seen.
+func (c *collector) end(t testing.TB) []event.Event {
+	t.Helper()
+	c.Tracer.Stop()
+	<-c.done
+	if c.err != nil {
+		t.Fatalf("trace: %v", c.err)
+	}
+	return c.events
+}
+
+// of keeps the events of the namespace.
+func of(ns *kerneltest.Netns, events []event.Event) []event.Event {
+	return slices.DeleteFunc(slices.Clone(events), func(e event.Event) bool { return e.Netns != ns.Inode })
+}
+
+// requireTotals checks the account of a trace against what was read.
+func requireTotals(t testing.TB, c *collector) Totals {
+	t.Helper()
+	totals, err := c.Totals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if totals.Missed != 0 || totals.Lost != 0 || totals.Emitted != uint64(len(c.events)) {
+		t.Errorf("%d events were read, and the account is %+v", len(c.events), totals)
+	}
+	return totals
+}
+
+func TestScenariosAgreeWithTheKernelsText(t *testing.T) {
+	kerneltest.Require(t)
+	for _, scenario := range kerneltest.Scenarios {
+		t.Run(scenario.Name, func(t *testing.T) {
+			ns := kerneltest.NewNetns(t)
+			// Two at a time, so that they are seen not to disturb each other.
+			changes := trace(t, Options{})
+			raw := trace(t, Options{SelfTransitions: true})
+			truth := kerneltest.StartTruth(t)
+			ns.Do(t, func() { scenario.Run(t, ns) })
+			ns.Settle(t)
+			want := truth.Stop(t)
+
+			if n := kerneltest.RequireSame(t, ns, want, raw.end(t)); n == 0 {
+				t.Error("the scenario made no transition")
+			}
+			kerneltest.RequireSame(t, ns, kerneltest.Changes(want), changes.end(t))
+			requireChains(t, of(ns, changes.events))
+			requireTotals(t, changes)
+		})
+	}
+}
+
+// requireChains checks what holds within each socket's events: each state
+// begins with the transition that leads to it, and nothing is claimed of what
+// was before the first.
+func requireChains(t *testing.T, events []event.Event) {
+	t.Helper()
+	last := map[uint64]event.Event{}
+	for _, e := range events {
+		before, known := last[e.Cookie]
+		last[e.Cookie] = e
+		switch {
+		case !known && e.Since != 0:
+			t.Errorf("%v: the first transition knows of a time before", kerneltest.TransitionOf(&e))
+		case known && e.OldState != before.NewState && e.Since != 0:
+			t.Errorf("%v: a duration over the gap after %v", kerneltest.TransitionOf(&e), kerneltest.TransitionOf(&before))
+		case known && e.OldState == before.NewState && e.Since != before.Ktime:
+			t.Errorf("%v: the old state began at %d, it says %d", kerneltest.TransitionOf(&e), before.Ktime, e.Since)
+		}
+	}
+}
+
+func TestStormAgreesWithTheKernelsText(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	ns.SpreadPackets(t)
+	c := trace(t, Options{})
+	truth := kerneltest.StartTruth(t)
+	kerneltest.Storm(t, ns, 20_000)
+	ns.Settle(t)
+	want := kerneltest.Changes(truth.Stop(t))
+	n := kerneltest.RequireSame(t, ns, want, c.end(t))
+	if n < 100_000 {
+		t.Errorf("the storm made %d transitions, want 100,000", n)
+	}
+	totals := requireTotals(t, c)
+	// Else the storm does not show that the second program is of use.
+	if totals.Recovered == 0 {
+		t.Error("no transition was missed by the first program")
+	}
+	t.Logf("%d transitions agree; %d were missed by the first program and recovered by the second", n, totals.Recovered)
+}
+
+func TestFactsOfATransition(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	c := trace(t, Options{})
+	var listener, client netip.AddrPort
+	var cookie uint64
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		c, s := kerneltest.Connect(t, l)
+		listener = l.Addr().(*net.TCPAddr).AddrPort()
+		client = c.LocalAddr().(*net.TCPAddr).AddrPort()
+		cookie = kerneltest.Cookie(t, c)
+		c.Close()
+		s.Close()
+		l.Close()
+	})
+	ns.Settle(t)
+
+	var lines int
+	for _, e := range of(ns, c.end(t)) {
+		if e.Cookie != cookie {
+			continue
+		}
+		lines++
+		if e.Remote != listener {
+			t.Errorf("%v: remote end %v, want %v", kerneltest.TransitionOf(&e), e.Remote, listener)
+		}
+		local := client
+		if e.NewState == event.SynSent { // the port is not chosen yet
+			local = netip.AddrPortFrom(client.Addr(), 0)
+		}
+		if e.Local != local {
+			t.Errorf("%v: local end %v, want %v", kerneltest.TransitionOf(&e), e.Local, local)
+		}
+		if e.Family != event.IPv4 || e.UID != uint32(os.Getuid()) || e.SkAddr == 0 {
+			t.Errorf("%v: family %d, uid %d, address %x", kerneltest.TransitionOf(&e), e.Family, e.UID, e.SkAddr)
+		}
+		if now := uint64(time.Now().UnixNano()); e.Ktime == 0 || e.Ktime > now {
+			t.Errorf("time %d", e.Ktime)
+		}
+	}
+	if lines != 5 {
+		t.Errorf("the client's socket has %d transitions, want 5", lines)
+	}
+}
+
+func TestOwnerIsWhoOpenedTheSocketOrItsListener(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	c := trace(t, Options{})
+	helper := kerneltest.StartHelper(t, ns, "the-client")
+	var port uint16
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		port = l.Addr().(*net.TCPAddr).AddrPort().Port()
+		helper.Connect(t, l.Addr())
+		server, err := l.Accept()
+		if err != nil {
+			t.Errorf("accept: %v", err)
+			return
+		}
+		server.Close()
+		l.Close()
+	})
+	helper.End(t)
+	ns.Settle(t)
+
+	self := event.Process{PID: uint32(os.Getpid()), Comm: ownComm(t)}
+	client := event.Process{PID: helper.PID(), Comm: event.CommOf("the-client")}
+	var current []event.Process
+	for _, e := range of(ns, c.end(t)) {
+		want := client
+		if e.Local.Port() == port {
+			want = self
+			current = append(current, e.Current)
+		}
+		if e.Owner != want {
+			t.Errorf("%v: owner %v, want %v", kerneltest.TransitionOf(&e), e.Owner, want)
+		}
+	}
+	// Else owner and current were the same by chance.
+	if !slices.Contains(current, client) {
+		t.Errorf("the client was never on the CPU when the server's sockets changed: %v", current)
+	}
+}
+
+func ownComm(t *testing.T) event.Comm {
+	t.Helper()
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return event.CommOf(string(name[:len(name)-1]))
+}
+
+func TestUnknownOwnerOfAnOlderListener(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		c := trace(t, Options{})
+		client, server := kerneltest.Connect(t, l)
+		client.Close()
+		server.Close()
+		l.Close()
+		ns.Settle(t)
+		port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+		for _, e := range of(ns, c.end(t)) {
+			if e.Local.Port() == port && e.Owner != (event.Process{}) {
+				t.Errorf("%v: owner %v, which nobody can know", kerneltest.TransitionOf(&e), e.Owner)
+			}
+			if _, known := e.Duration(); known && e.OldState == event.Listen {
+				t.Errorf("%v: a duration, which nobody can know", kerneltest.TransitionOf(&e))
+			}
+		}
+	})
+}
+
+func TestFiltersKeepConnectionsWhole(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	const wanted = 8080
+	const clientPort = 50001 // among those that the kernel gives to clients
+	for _, test := range []struct {
+		name   string
+		filter filter.Set
+		match  func(e *event.Event) bool
+	}{
+		{"none", filter.Set{}, func(*event.Event) bool { return true }},
+		{"local port of a server", filter.Set{LocalPorts: portSet(t, wanted)},
+			func(e *event.Event) bool { return e.RawLocalPort == wanted }},
+		{"local port of a client", filter.Set{LocalPorts: portSet(t, clientPort)},
+			func(e *event.Event) bool { return e.RawLocalPort == clientPort }},
+		{"remote port", filter.Set{RemotePorts: portSet(t, wanted)},
+			func(e *event.Event) bool { return e.Remote.Port() == wanted }},
+		{"both ports", filter.Set{LocalPorts: portSet(t, clientPort), RemotePorts: portSet(t, wanted)},
+			func(e *event.Event) bool { return e.RawLocalPort == clientPort && e.Remote.Port() == wanted }},
+		{"IPv4", filter.Set{Family: event.IPv4}, func(e *event.Event) bool { return e.Family == event.IPv4 }},
+		{"IPv6", filter.Set{Family: event.IPv6}, func(e *event.Event) bool { return e.Family == event.IPv6 }},
+		{"nothing", filter.Set{LocalPorts: portSet(t, 1)}, func(*event.Event) bool { return false }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			all := trace(t, Options{})
+			some := trace(t, Options{Filter: test.filter})
+			ns.Do(t, func() {
+				connectFrom(t, kerneltest.Listen(t, "tcp4", "127.0.0.1:8080"), clientPort)
+				connectFrom(t, kerneltest.Listen(t, "tcp", "[::]:0"), 0)
+			})
+			ns.Settle(t)
+
+			// What is wanted is decided by a connection's last transition, at
+			// which all is known of it.
+			events := of(ns, all.end(t))
+			last := map[uint64]event.Event{}
+			for _, e := range events {
+				last[e.Cookie] = e
+			}
+			want := map[uint64][]hop{}
+			for _, e := range events {
+				if l := last[e.Cookie]; test.match(&l) {
+					want[e.Cookie] = append(want[e.Cookie], hopOf(&e))
+				}
+			}
+			got := map[uint64][]hop{}
+			for _, e := range of(ns, some.end(t)) {
+				got[e.Cookie] = append(got[e.Cookie], hopOf(&e))
+			}
+			for cookie := range last {
+				if !slices.EqualFunc(got[cookie], want[cookie], hop.same) {
+					t.Errorf("socket %x:\n got %v\nwant %v", cookie, got[cookie], want[cookie])
+				}
+			}
+			if len(want) == 0 && test.name != "nothing" {
+				t.Error("the filter matches nothing")
+			}
+		})
+	}
+}
+
+// hop is what one transition says of itself, wherever it was held.
+type hop struct {
+	old, new       event.State
+	since          bool
+	owner, current event.Process
+	ktime          uint64
+}
+
+func hopOf(e *event.Event) hop {
+	return hop{e.OldState, e.NewState, e.Since != 0, e.Owner, e.Current, e.Ktime}
+}
+
+// same compares but for the time, which two traces read one after the other.
+func (h hop) same(other hop) bool {
+	const apart = uint64(100 * time.Millisecond)
+	near := h.ktime < other.ktime+apart && other.ktime < h.ktime+apart
+	h.ktime, other.ktime = 0, 0
+	return near && h == other
+}
+
+func portSet(t *testing.T, port uint16) *filter.Ports {
+	t.Helper()
+	set := new(filter.Ports)
+	set[port/8] = 1 << (port % 8)
+	return set
+}
+
+// connectFrom opens and closes a connection from the given local port, zero
+// meaning any, and closes the listener.
+func connectFrom(t *testing.T, l *net.TCPListener, port int) {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}}
+	if port != 0 {
+		// Bound at connect, as an unbound socket is: so the port is not known
+		// at the first transition.
+		dialer.LocalAddr = nil
+		dialer.Control = kerneltest.PortAtConnect(port)
+	}
+	to := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: l.Addr().(*net.TCPAddr).Port}
+	client, err := dialer.Dial("tcp4", to.String())
+	if err != nil {
+		t.Errorf("connect from port %d: %v", port, err)
+		return
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Errorf("accept: %v", err)
+		return
+	}
+	// The server closes first, so that its end keeps the TIME_WAIT and the
+	// client's port is free for the next test.
+	server.Close()
+	client.Close()
+	l.Close()
+}
+
+func TestLossIsCounted(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	tracer, err := Open(Options{BufferSize: os.Getpagesize(), Clock: steadyClock{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tracer.Close()
+	truth := kerneltest.StartTruth(t)
+	kerneltest.Storm(t, ns, 100) // and nobody reads
+	happened := uint64(len(kerneltest.Changes(truth.Stop(t))))
+	tracer.Stop()
+
+	var read, lost uint64
+	var e event.Event
+	for err = tracer.Read(&e); err == nil; err = tracer.Read(&e) {
+		switch e.Kind {
+		case event.KindTransition:
+			read++
+		case event.KindLost:
+			lost += e.Lost
+			if e.Ktime == 0 || e.Wall == 0 {
+				t.Errorf("a loss without its time: %+v", e)
+			}
+		}
+	}
+	totals, err := tracer.Totals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lost == 0 || read == 0 {
+		t.Errorf("%d read and %d lost, in a buffer for a few", read, lost)
+	}
+	if totals.Lost != lost || totals.Emitted != read || totals.Missed != 0 {
+		t.Errorf("%d read and %d lost, and the account is %+v", read, lost, totals)
+	}
+	if read+lost < happened {
+		t.Errorf("%d happened, %d read, %d lost", happened, read, lost)
+	}
+}
+
+func TestGapIsToldAndHasNoDuration(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	c := trace(t, Options{})
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		client, server := kerneltest.Connect(t, l)
+		// The programs sleep through the client's ESTABLISHED>FIN_WAIT1 and
+		// FIN_WAIT1>FIN_WAIT2.
+		c.detach(t)
+		client.CloseWrite()
+		if err := c.attachPrograms(); err != nil {
+			t.Fatalf("attach again: %v", err)
+		}
+		server.Close()
+		client.Close()
+		l.Close()
+	})
+	ns.Settle(t)
+
+	var found bool
+	for _, e := range of(ns, c.end(t)) {
+		if e.OldState == event.FinWait2 && e.NewState == event.Close {
+			found = true
+			if _, known := e.Duration(); known {
+				t.Errorf("%v: a duration, though its beginning went unseen", kerneltest.TransitionOf(&e))
+			}
+		}
+	}
+	if !found {
+		t.Error("the transition after the gap was not seen")
+	}
+	totals, err := c.Totals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if totals.Gaps != 2 { // the client's, and the server's ESTABLISHED>CLOSE_WAIT
+		t.Errorf("%d gaps, want 2", totals.Gaps)
+	}
+}
+
+// detach takes the programs away from the tracepoint, and waits until none is
+// running.
+func (c *collector) detach(t *testing.T) {
+	t.Helper()
+	if err := errors.Join(c.twin.Close(), c.first.Close()); err != nil {
+		t.Fatalf("detach: %v", err)
+	}
+}
+
+func TestNothingStaysBehind(t *testing.T) {
+	kerneltest.Require(t)
+	before := kerneltest.OpenFiles(t)
+	for range 3 {
+		tracer, err := Open(Options{Clock: steadyClock{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tracer.Stop()
+		if err := tracer.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	if after := kerneltest.OpenFiles(t); after > before {
+		t.Errorf("%d files were open before, %d are after", before, after)
+	}
+}
