@@ -110,7 +110,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 	})
 	stop, err := a.pump(ctx, source, sink, flags)
 	if err != nil {
-		return fmt.Errorf("write the events: %w", err)
+		return err
 	}
 	fmt.Fprintln(a.stderr, "tcpstates: "+summary(stop))
 	return nil
@@ -147,11 +147,11 @@ func (a *app) pump(ctx context.Context, source tracer, sink pipeline.Sink, flags
 		Backend: probe.Backend,
 	})
 	if err = errors.Join(err, sink.Flush()); err != nil {
-		return stop, err
+		return stop, pipeline.Writing(err)
 	}
 	if flags.readyFile != "" {
 		if err := os.WriteFile(flags.readyFile, strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o644); err != nil {
-			return stop, err
+			return stop, fmt.Errorf("tell that tracing has begun: %w", err)
 		}
 	}
 
@@ -171,7 +171,7 @@ func (a *app) pump(ctx context.Context, source tracer, sink pipeline.Sink, flags
 	stop.Wall = a.clock.Now()
 	flags.notef(a, "%d records through the ring buffer, %d recovered by the second program",
 		totals.Emitted, totals.Recovered)
-	return stop, sink.Stop(stop)
+	return stop, pipeline.Writing(sink.Stop(stop))
 }
 
 // notef tells the user of -v what is going on.

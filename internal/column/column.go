@@ -65,7 +65,7 @@ var (
 		Data: func(dst []byte, e *event.Event, s *State) []byte { return s.utc.appendRFC3339(dst, e.Wall) },
 		Text: func(dst []byte, e *event.Event, s *State) []byte { return s.local.appendMillis(dst, e.Wall) }}
 	Elapsed = Column{Name: "elapsed", Header: "TIME(s)", Width: 10, Number: true, Always: true, Data: elapsed}
-	Sock    = Column{Name: "sock", Header: "SOCK", Width: 8, Min: 4, Drop: 1,
+	Sock    = Column{Name: "sock", Header: "SOCK", Width: 8, Min: 6, Drop: 1,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, e.Cookie, 16) }}
 	SkAddr = Column{Name: "skaddr", Header: "SKADDR", Width: 16,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, e.SkAddr, 16) }}
@@ -75,7 +75,7 @@ var (
 		}}
 	UID = Column{Name: "uid", Header: "UID", Width: 5, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.UID), 10) }}
-	PID    = Column{Name: "pid", Header: "PID", Width: 7, Min: 5, Drop: 3, Number: true, Data: ownerPID}
+	PID    = Column{Name: "pid", Header: "PID", Width: 7, Drop: 3, Number: true, Data: ownerPID}
 	Comm   = Column{Name: "comm", Header: "COMM", Width: 15, Min: 7, Cut: CutEnd, Data: ownerComm}
 	CurPID = Column{Name: "curpid", Header: "CURPID", Width: 7, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
@@ -87,11 +87,11 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			return strconv.AppendUint(dst, uint64(e.Family), 10)
 		}}
-	LAddr = Column{Name: "laddr", Header: "LADDR", Width: 15, Min: 9, Max: 39, Drop: 2, Cut: CutMiddle,
+	LAddr = Column{Name: "laddr", Header: "LADDR", Width: 15, Max: 39, Drop: 2, Cut: CutMiddle,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return e.Local.Addr().AppendTo(dst) }}
 	LPort = Column{Name: "lport", Header: "LPORT", Width: 5, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendPort(dst, e.Local.Port()) }}
-	RAddr = Column{Name: "raddr", Header: "RADDR", Width: 15, Min: 9, Max: 39, Cut: CutMiddle, Data: remoteAddr}
+	RAddr = Column{Name: "raddr", Header: "RADDR", Width: 15, Max: 39, Cut: CutMiddle, Data: remoteAddr}
 	RPort = Column{Name: "rport", Header: "RPORT", Width: 5, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendPort(dst, e.Remote.Port()) }}
 	OldState = Column{Name: "oldstate", Header: "OLDSTATE", Width: 11,

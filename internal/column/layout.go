@@ -1,6 +1,7 @@
 package column
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"unicode/utf8"
@@ -149,7 +150,7 @@ const ellipsis = "…"
 func (c Cut) shorten(dst []byte, start, width int) []byte {
 	switch c {
 	case CutPrecision:
-		return dst[:start+width]
+		return bytes.TrimSuffix(dst[:start+width], []byte{'.'})
 	case CutEnd:
 		end := start
 		for range width - 1 {

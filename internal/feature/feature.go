@@ -78,12 +78,12 @@ func diagnose(s system, err error) string {
 	case s.lockedDown():
 		return "the kernel is locked down (mode confidentiality), which forbids tracing: " +
 			"boot with lockdown=integrity or without Secure Boot"
-	case !s.exists("sys/kernel/btf/vmlinux"):
-		return "the kernel has no type information (/sys/kernel/btf/vmlinux is not there): " +
-			"boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as the distributions' own have it"
 	case s.olderThan(neededMajor, neededMinor):
 		return fmt.Sprintf("kernel %s is too old: tracing needs Linux %d.%d or later",
 			s.release, neededMajor, neededMinor)
+	case !s.exists("sys/kernel/btf/vmlinux"):
+		return "the kernel has no type information (/sys/kernel/btf/vmlinux is not there): " +
+			"boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as the distributions' own have it"
 	case errors.Is(err, unix.EPERM) && s.filtered():
 		return "a seccomp filter of the container or service refuses bpf(): " +
 			"run the container with --privileged or --security-opt seccomp=unconfined, " +

@@ -33,9 +33,12 @@ func init() {
 	}
 }
 
-// Main must be called first in TestMain of a package that starts helpers: in a
-// helper it does the work and does not return.
+// Main must be called first in TestMain of a package that starts helpers or
+// uses sandboxes: in those it does the work and does not return.
 func Main() {
+	if sandbox, found := os.LookupEnv(sandboxName); found {
+		becomeSandboxed(sandbox)
+	}
 	if name, found := os.LookupEnv(helperName); found {
 		help(name)
 		os.Exit(0)

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"tcpstates/internal/event"
@@ -42,20 +43,28 @@ func Run(source Source, sink Sink, limit uint64) (written uint64, err error) {
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}
-			return written, errors.Join(err, sink.Flush())
+			return written, errors.Join(err, Writing(sink.Flush()))
 		}
 		if err := sink.Write(&e); err != nil {
-			return written, err
+			return written, Writing(err)
 		}
 		if e.Kind == event.KindTransition {
 			if written++; written == limit {
-				return written, sink.Flush()
+				return written, Writing(sink.Flush())
 			}
 		}
 		if !source.Pending() {
 			if err := sink.Flush(); err != nil {
-				return written, err
+				return written, Writing(err)
 			}
 		}
 	}
+}
+
+// Writing says of a sink's error what was being done; nil stays nil.
+func Writing(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("write the events: %w", err)
 }

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/feature"
+	"tcpstates/internal/kerneltest"
+	"tcpstates/internal/probe"
+)
+
+func TestMain(m *testing.M) {
+	kerneltest.Main()
+	testscript.Main(cleaning{m}, map[string]func(){"tcpstates": func() { os.Exit(Main()) }})
+}
+
+// cleaning removes the built binary when the tests have run.
+type cleaning struct{ *testing.M }
+
+func (c cleaning) Run() int {
+	defer os.RemoveAll(binaryDir)
+	return c.M.Run()
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "../../testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"usage": func(ts *testscript.TestScript, _ bool, args []string) {
+				// The standard library's exit codes are 2 as well for a panic:
+				// a sentence is one line, that begins with the command.
+				err := ts.Exec("tcpstates", args...)
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
+					ts.Fatalf("tcpstates %s: got %v, want exit code 2", strings.Join(args, " "), err)
+				}
+				said := ts.ReadFile("stderr")
+				if !strings.HasPrefix(said, "tcpstates: ") || strings.Count(said, "\n") != 1 {
+					ts.Fatalf("not one sentence: %q", said)
+				}
+			},
+		},
+	})
+}
+
+// fake is a tracer that gives prepared events.
+type fake struct {
+	events  []event.Event
+	options probe.Options
+	stopped chan struct{}
+	totals  probe.Totals
+}
+
+func (f *fake) Read(e *event.Event) error {
+	if len(f.events) == 0 {
+		<-f.stopped
+		return io.EOF
+	}
+	*e, f.events = f.events[0], f.events[1:]
+	return nil
+}
+
+func (f *fake) Pending() bool                 { return len(f.events) > 0 }
+func (f *fake) Totals() (probe.Totals, error) { return f.totals, nil }
+func (f *fake) Close() error                  { return nil }
+
+func (f *fake) Stop() {
+	select {
+	case <-f.stopped:
+	default:
+		close(f.stopped)
+	}
+}
+
+func transitions(n int) []event.Event {
+	e := event.Event{
+		Kind: event.KindTransition, OldState: event.SynSent, NewState: event.Established, Ktime: 1, Family: event.IPv4,
+		Local: netip.MustParseAddrPort("127.0.0.1:1"), Remote: netip.MustParseAddrPort("127.0.0.1:2"),
+	}
+	var events []event.Event
+	for range n {
+		events = append(events, e)
+	}
+	return events
+}
+
+// run runs the command in this process on a fake kernel.
+func run(t *testing.T, f *fake, stdout io.Writer, args ...string) (code int, stderr string) {
+	t.Helper()
+	f.stopped = make(chan struct{})
+	var said bytes.Buffer
+	a := &app{
+		stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
+		open: func(o probe.Options) (tracer, error) { f.options = o; return f, nil },
+	}
+	return a.run(t.Context(), args), said.String()
+}
+
+func TestCountEndsTheTrace(t *testing.T) {
+	var out bytes.Buffer
+	f := &fake{events: transitions(5)}
+	code, said := run(t, f, &out, "-n", "3")
+	if lines := strings.Count(out.String(), "\n"); code != 0 || lines != 4 {
+		t.Errorf("exit code %d, %d lines:\n%s", code, lines, &out)
+	}
+	if want := "tcpstates: 3 events shown, 0 lost in the ring buffer, 0 missed by recursion\n"; said != want {
+		t.Errorf("stderr is %q, want %q", said, want)
+	}
+}
+
+func TestDurationEndsTheTrace(t *testing.T) {
+	var out bytes.Buffer
+	f := &fake{events: transitions(2), totals: probe.Totals{Lost: 7, Missed: 1, Gaps: 4}}
+	code, said := run(t, f, &out, "--duration", "1ms", "-o", "json")
+	if code != 0 || !strings.Contains(out.String(), `"shown":2,"lost":7,"missed":1,"gaps":4}`) {
+		t.Errorf("exit code %d:\n%s", code, &out)
+	}
+	if !strings.HasPrefix(said, "tcpstates: 2 events shown, 7 lost in the ring buffer, 1 missed by recursion; 4 times") {
+		t.Errorf("stderr is %q", said)
+	}
+}
+
+func TestOptionsReachTheKernel(t *testing.T) {
+	for _, test := range []struct {
+		args  []string
+		check func(o probe.Options) bool
+	}{
+		{nil, func(o probe.Options) bool {
+			return o.BufferSize == 4<<20 && !o.SelfTransitions && o.Filter.LocalPorts == nil && o.Filter.RemotePorts == nil && o.Filter.Family == 0
+		}},
+		{[]string{"-L", "80"}, func(o probe.Options) bool { return o.Filter.LocalPorts.Has(80) && o.Filter.RemotePorts == nil }},
+		{[]string{"-D", "443,8000-8010"}, func(o probe.Options) bool { return o.Filter.RemotePorts.Has(8010) && !o.Filter.RemotePorts.Has(80) }},
+		{[]string{"-4"}, func(o probe.Options) bool { return o.Filter.Family == event.IPv4 }},
+		{[]string{"-6"}, func(o probe.Options) bool { return o.Filter.Family == event.IPv6 }},
+		{[]string{"--buffer", "64KiB"}, func(o probe.Options) bool { return o.BufferSize == 64<<10 }},
+		{[]string{"-o", "bcc"}, func(o probe.Options) bool { return o.SelfTransitions }},
+		{[]string{"-o", "libbpf"}, func(o probe.Options) bool { return o.SelfTransitions }},
+	} {
+		f := &fake{events: transitions(1)}
+		if code, said := run(t, f, io.Discard, append(test.args, "-n", "1")...); code != 0 || !test.check(f.options) {
+			t.Errorf("%v: exit code %d, options %+v, %s", test.args, code, f.options, said)
+		}
+	}
+}
+
+func TestFlagsChooseTheFormat(t *testing.T) {
+	for args, want := range map[string]string{
+		"":            "TIME         SOCK ",
+		"-t":          "TIME(s)    SOCK ",
+		"-Tt":         "TIME         TIME(s)    SOCK ",
+		"-w":          "COMM            IP LADDR                                   LPORT",
+		"-o wide":     "COMM            IP LADDR                                   LPORT",
+		"-s":          "type,time,sock,",
+		"-sw":         "type,time,sock,",
+		"-o csv -s":   "type,time,sock,",
+		"-s -t":       "type,time,elapsed,sock,",
+		"-o json":     `{"type":"start","schema":1,`,
+		"-o bcc":      "SKADDR           C-PID C-COMM     LADDR           LPORT",
+		"-o bcc -sT":  "TIME,SKADDR,C-PID,C-COMM,IP,",
+		"-o libbpf":   "SKADDR           PID     COMM       LADDR           LPORT",
+		"-olibbpf -T": "TIME(s)  SKADDR           PID     COMM       LADDR           LPORT",
+	} {
+		var out bytes.Buffer
+		if code, said := run(t, &fake{events: transitions(1)}, &out, append(strings.Fields(args), "-n1")...); code != 0 {
+			t.Errorf("%s: exit code %d: %s", args, code, said)
+		}
+		if header, _, _ := strings.Cut(out.String(), "\n"); !strings.Contains(header, want) {
+			t.Errorf("%s: the header is %q, want %q in it", args, header, want)
+		}
+	}
+}
+
+// broken is a writer that fails.
+type broken struct{ err error }
+
+func (b broken) Write([]byte) (int, error) { return 0, b.err }
+
+func TestAClosedPipeIsNoFailure(t *testing.T) {
+	if code, said := run(t, &fake{events: transitions(1)}, broken{syscall.EPIPE}); code != 0 || said != "" {
+		t.Errorf("exit code %d, stderr %q, want a quiet end", code, said)
+	}
+}
+
+func TestAFullDiskIsAFailure(t *testing.T) {
+	code, said := run(t, &fake{events: transitions(1)}, broken{syscall.ENOSPC})
+	if code != exitFailed || said != "tcpstates: write the events: no space left on device\n" {
+		t.Errorf("exit code %d, stderr %q", code, said)
+	}
+}
+
+func TestRefusalOfTheKernel(t *testing.T) {
+	for _, verbose := range []bool{false, true} {
+		var said bytes.Buffer
+		a := &app{
+			stdout: io.Discard, stderr: &said, clock: newClock(),
+			open: func(probe.Options) (tracer, error) {
+				return nil, &feature.Missing{What: "tracing needs a kernel: boot one", Err: unix.EPERM}
+			},
+		}
+		var args []string
+		want := "tcpstates: tracing needs a kernel: boot one\n"
+		if verbose {
+			args = []string{"-v"}
+			want = "tcpstates: the kernel says: operation not permitted\n" + want
+		}
+		if code := a.run(context.Background(), args); code != exitCannot || said.String() != want {
+			t.Errorf("exit code %d, stderr %q, want %q", code, said.String(), want)
+		}
+	}
+}
+
+func TestReadyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ready")
+	if code, said := run(t, &fake{events: transitions(1)}, io.Discard, "-n1", "--ready-file", path); code != 0 {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	code, said := run(t, &fake{events: transitions(1)}, io.Discard, "-n1", "--ready-file", filepath.Join(path, "no/such"))
+	if code != exitFailed || !strings.HasPrefix(said, "tcpstates: tell that tracing has begun: open ") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+}
+
+func TestByteSize(t *testing.T) {
+	for text, want := range map[string]int{
+		"4096": 4096, "4K": 4096, "64k": 64 << 10, "64KiB": 64 << 10, "1M": 1 << 20, "4MiB": 4 << 20, "1G": 1 << 30,
+	} {
+		var b byteSize
+		if err := b.Set(text); err != nil || int(b) != want {
+			t.Errorf("%s: %d %v, want %d", text, b, err, want)
+		}
+		if again := byteSize(0); again.Set(b.String()) != nil || again != b {
+			t.Errorf("%s is shown as %s, which is read as %d", text, b, again)
+		}
+	}
+}

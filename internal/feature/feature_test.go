@@ -1,0 +1,97 @@
+package feature
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"golang.org/x/sys/unix"
+)
+
+// able is a system on which nothing is missing.
+func able() fstest.MapFS {
+	return fstest.MapFS{
+		"proc/self/status":             file("Name:\ttcpstates\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n"),
+		"proc/self/uid_map":            file("         0          0 4294967295\n"),
+		"sys/kernel/btf/vmlinux":       file("types"),
+		"sys/kernel/security/lockdown": file("[none] integrity confidentiality\n"),
+	}
+}
+
+func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+
+func TestDiagnose(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		change  func(fs fstest.MapFS)
+		release string
+		err     error
+		want    []string
+	}{
+		{name: "no privilege", err: unix.EPERM,
+			change: func(fs fstest.MapFS) { fs["proc/self/status"] = file("CapEff:\t0000000000000000\n") },
+			want:   []string{"needs root, or the capabilities CAP_BPF and CAP_PERFMON", "sudo"}},
+		{name: "CAP_BPF alone", err: unix.EPERM,
+			change: func(fs fstest.MapFS) { fs["proc/self/status"] = file("CapEff:\t0000008000000000\n") },
+			want:   []string{"needs the capability CAP_PERFMON", "--cap-add"}},
+		{name: "CAP_PERFMON alone", err: unix.EPERM,
+			change: func(fs fstest.MapFS) { fs["proc/self/status"] = file("CapEff:\t0000004000000000\n") },
+			want:   []string{"needs the capability CAP_BPF:"}},
+		{name: "CAP_SYS_ADMIN is enough", err: unix.EINVAL,
+			change: func(fs fstest.MapFS) { fs["proc/self/status"] = file("CapEff:\t0000000000200000\n") },
+			want:   []string{"run with -v"}},
+		{name: "user namespace", err: unix.EPERM,
+			change: func(fs fstest.MapFS) { fs["proc/self/uid_map"] = file("         0       1000          1\n") },
+			want:   []string{"user namespace", "rootless"}},
+		{name: "lockdown", err: unix.EPERM,
+			change: func(fs fstest.MapFS) {
+				fs["sys/kernel/security/lockdown"] = file("none integrity [confidentiality]\n")
+			},
+			want: []string{"locked down", "lockdown=integrity"}},
+		{name: "no BTF", err: unix.EINVAL,
+			change: func(fs fstest.MapFS) { delete(fs, "sys/kernel/btf/vmlinux") },
+			want:   []string{"no type information", "CONFIG_DEBUG_INFO_BTF=y"}},
+		{name: "old kernel", err: unix.EINVAL, release: "5.11.9-generic", want: []string{"kernel 5.11.9-generic is too old", "5.12"}},
+		{name: "kernel just new enough", err: unix.EINVAL, release: "5.12.0", want: []string{"run with -v"}},
+		{name: "next major", err: unix.EINVAL, release: "6.0", want: []string{"run with -v"}},
+		{name: "seccomp", err: unix.EPERM,
+			change: func(fs fstest.MapFS) {
+				fs["proc/self/status"] = file("CapEff:\t000001ffffffffff\nSeccomp:\t2\n")
+			},
+			want: []string{"seccomp", "--privileged"}},
+		{name: "policy", err: unix.EACCES, want: []string{"security policy", "dmesg"}},
+		{name: "no bpf()", err: unix.ENOSYS, want: []string{"CONFIG_BPF_SYSCALL"}},
+		{name: "no memory", err: unix.ENOMEM, want: []string{"--buffer"}},
+		{name: "nothing readable", err: unix.EINVAL,
+			change: func(fs fstest.MapFS) { clear(fs) }, want: []string{"no type information"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := able()
+			if test.change != nil {
+				test.change(root)
+			}
+			release := test.release
+			if release == "" {
+				release = "6.18.0"
+			}
+			got := diagnose(system{root: root, release: release}, test.err)
+			for _, want := range test.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("got %q, want it to say %q", got, want)
+				}
+			}
+			if strings.Contains(got, "\n") || strings.HasSuffix(got, ".") {
+				t.Errorf("%q is not the one sentence of an error", got)
+			}
+		})
+	}
+}
+
+func TestMissingKeepsTheKernelsRefusal(t *testing.T) {
+	var err error = Diagnose(fs.ErrPermission)
+	if !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("%v does not wrap what the kernel said", err)
+	}
+}

@@ -1,0 +1,350 @@
+package output
+
+import (
+	"bytes"
+	stdcsv "encoding/csv"
+	stdjson "encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/pipeline"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	time.Local = time.FixedZone("here", 2*60*60)
+	os.Exit(m.Run())
+}
+
+// epoch is when the events of the tests happen.
+var epoch = time.Date(2026, 11, 22, 21, 59, 59, 990_000_000, time.UTC)
+
+// at is the wall clock and the kernel's clock so long after the beginning.
+func at(d time.Duration) (wall int64, ktime uint64) {
+	return epoch.Add(d).UnixNano(), uint64(100*time.Hour + d)
+}
+
+// hop makes a transition; lasted negative means that the duration is unknown.
+func hop(after, lasted time.Duration, oldState, newState event.State, local, remote string, owner event.Process) event.Event {
+	e := event.Event{
+		Kind: event.KindTransition, OldState: oldState, NewState: newState,
+		Local: netip.MustParseAddrPort(local), Remote: netip.MustParseAddrPort(remote),
+		Cookie: 0x1f, SkAddr: 0xffff8caa72f86300, Netns: 4026531840, UID: 1000, Owner: owner,
+		Current: event.Process{PID: 0, Comm: event.CommOf("swapper/2")},
+		Family:  event.IPv4,
+	}
+	if e.Local.Addr().Is6() {
+		e.Family = event.IPv6
+	}
+	e.RawLocalPort = e.Local.Port()
+	e.Wall, e.Ktime = at(after)
+	if lasted >= 0 {
+		e.Since = e.Ktime - uint64(lasted)
+	}
+	return e
+}
+
+// scene is what the goldens show: a client, a listener with a child, addresses
+// of every length, a loss, and a hostile name.
+func scene() []event.Event {
+	var (
+		curl    = event.Process{PID: 17205, Comm: event.CommOf("curl")}
+		server  = event.Process{PID: 4194304, Comm: event.CommOf("systemd-resolve")}
+		hostile = event.Process{PID: 666, Comm: event.CommOf("\x1b[2J,\"a\\\xff\n")}
+		nobody  = event.Process{}
+	)
+	const us = time.Microsecond
+	lost := event.Event{Kind: event.KindLost, Lost: 1234}
+	lost.Wall, lost.Ktime = at(30 * time.Millisecond)
+	first := hop(0, -1, event.Close, event.SynSent, "192.168.122.166:0", "10.4.204.72:443", curl)
+	first.RawLocalPort = 51000 // stale
+	first.Current = curl
+	events := []event.Event{
+		first,
+		hop(5*time.Millisecond, 252507*us, event.SynSent, event.Established, "192.168.122.166:41538", "10.4.204.72:443", curl),
+		hop(11*time.Millisecond, -1, event.Close, event.Listen, "[::]:53", "[::]:0", server),
+		hop(12*time.Millisecond, -1, event.Listen, event.SynRecv, "[::ffff:10.0.0.1]:53", "[::ffff:10.0.0.2]:40000", server),
+		hop(13*time.Millisecond, 15*us+123, event.SynRecv, event.Established, "[2001:db8:1234:5678:9abc:def0:1234:5678]:53", "[2001:db8:8765:4321:cba9:fed:4321:8765]:40000", nobody),
+		hop(20*time.Millisecond, 36*time.Hour, event.Established, event.Close, "192.168.122.166:41538", "10.4.204.72:443", curl),
+		lost,
+		hop(2*time.Second, 1500*us, event.FinWait2, event.Close, "127.0.0.1:1", "127.0.0.1:65535", hostile),
+		hop(2*time.Second, 0, event.Close, event.SynSent, "127.0.0.1:0", "127.0.0.1:22", nobody),
+	}
+	events[7].Current = hostile
+	return events
+}
+
+var start = event.Start{Version: "v0.1", Kernel: `6.18 "quoted"`, Backend: "tp_btf, ring buffer, socket storage"}
+var stop = event.Stop{Shown: 8, Lost: 1234, Missed: 0, Gaps: 2}
+
+// render writes the scene.
+func render(t testing.TB, format string, o Options) (out, notes string) {
+	t.Helper()
+	var data, beside bytes.Buffer
+	o.Out, o.Notes = &data, &beside
+	if o.Width == nil {
+		o.Width = func() int { return 0 }
+	}
+	f, found := Find(format)
+	if !found {
+		t.Fatalf("no format %s", format)
+	}
+	sink := f.New(o)
+	begin, end := start, stop
+	begin.Wall, _ = at(-time.Second)
+	end.Wall, _ = at(10 * time.Second)
+	err := sink.Start(begin)
+	for _, e := range scene() {
+		err = errors.Join(err, sink.Write(&e))
+	}
+	if err = errors.Join(err, sink.Stop(end)); err != nil {
+		t.Fatal(err)
+	}
+	return data.String(), beside.String()
+}
+
+// goldens are the formats with their flags, by the name of their file.
+var goldens = map[string]struct {
+	format  string
+	options Options
+}{
+	"table":       {"table", Options{}},
+	"table-time":  {"table", Options{Time: true, Elapsed: true}},
+	"table-t":     {"table", Options{Elapsed: true}},
+	"table-60":    {"table", Options{Width: func() int { return 60 }}},
+	"table-80":    {"table", Options{Width: func() int { return 80 }}},
+	"table-80-T":  {"table", Options{Width: func() int { return 80 }, Time: true}},
+	"table-100":   {"table", Options{Width: func() int { return 100 }}},
+	"table-120":   {"table", Options{Width: func() int { return 120 }}},
+	"table-200":   {"table", Options{Width: func() int { return 200 }}},
+	"table-color": {"table", Options{Width: func() int { return 120 }, Color: true}},
+	"table-w":     {"table", Options{Wide: true}},
+	"wide":        {"wide", Options{}},
+	"wide-80":     {"wide", Options{Width: func() int { return 80 }}},
+	"csv":         {"csv", Options{}},
+	"csv-t":       {"csv", Options{Elapsed: true}},
+	"json":        {"json", Options{}},
+	"json-t":      {"json", Options{Elapsed: true}},
+	"bcc":         {"bcc", Options{}},
+	"bcc-T":       {"bcc", Options{Time: true}},
+	"bcc-t":       {"bcc", Options{Elapsed: true}},
+	"bcc-w":       {"bcc", Options{Wide: true}},
+	"bcc-s":       {"bcc", Options{CSV: true}},
+	"bcc-sTt":     {"bcc", Options{CSV: true, Time: true, Elapsed: true}},
+	"bcc-wTt":     {"bcc", Options{Wide: true, Time: true, Elapsed: true}},
+	"libbpf":      {"libbpf", Options{}},
+	"libbpf-T":    {"libbpf", Options{Time: true}},
+	"libbpf-w":    {"libbpf", Options{Wide: true}},
+	"libbpf-Tw":   {"libbpf", Options{Time: true, Wide: true}},
+}
+
+const goldenDir = "../../testdata/golden"
+
+func TestGoldens(t *testing.T) {
+	for name, test := range goldens {
+		t.Run(name, func(t *testing.T) {
+			got, _ := render(t, test.format, test.options)
+			path := filepath.Join(goldenDir, name+".txt")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("%s -want +got:\n%s", path, diff)
+			}
+		})
+	}
+}
+
+func TestEveryFormatHasAGolden(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(goldenDir, "*.txt"))
+	if err != nil || len(files) != len(goldens) {
+		t.Errorf("%d golden files for %d goldens, %v", len(files), len(goldens), err)
+	}
+	for _, f := range Formats {
+		if _, found := goldens[f.Name]; !found {
+			t.Errorf("the format %s has no golden", f.Name)
+		}
+	}
+}
+
+func TestTableFitsItsTerminal(t *testing.T) {
+	for width := 70; width <= 220; width++ {
+		out, _ := render(t, "table", Options{Width: func() int { return width }})
+		for line := range strings.Lines(out) {
+			// A duration of hours is never cut, nor is the sentence of a loss.
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width &&
+				!strings.Contains(line, "129600000.000") && !strings.Contains(line, "lost") {
+				t.Errorf("%d characters in a line of a terminal with %d: %s", n, width, line)
+			}
+		}
+	}
+}
+
+// TestNothingRawGetsOut looks for what a process could smuggle through its
+// name to a terminal or a parser.
+func TestNothingRawGetsOut(t *testing.T) {
+	for name, test := range goldens {
+		if test.options.Color {
+			continue
+		}
+		out, _ := render(t, test.format, test.options)
+		if !utf8.ValidString(out) {
+			t.Errorf("%s: invalid UTF-8", name)
+		}
+		for _, r := range out {
+			if r < ' ' && r != '\n' && r != '\r' || r >= 0x7f && r < 0xa0 {
+				t.Errorf("%s: the control character %q", name, r)
+			}
+		}
+	}
+}
+
+// TestFieldsAreTheSame reads CSV and JSON back with the standard library's
+// readers: each field of the one is that of the other.
+func TestFieldsAreTheSame(t *testing.T) {
+	for _, elapsed := range []bool{false, true} {
+		text, _ := render(t, "csv", Options{Elapsed: elapsed})
+		rows, err := stdcsv.NewReader(strings.NewReader(text)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ = render(t, "json", Options{Elapsed: elapsed})
+		lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+		if len(lines) != len(rows)+1 { // start and stop, and no header
+			t.Fatalf("%d rows of CSV, %d of JSON", len(rows), len(lines))
+		}
+		for i, row := range rows[1:] {
+			decoder := stdjson.NewDecoder(strings.NewReader(lines[i+1]))
+			decoder.UseNumber()
+			var object map[string]any
+			if err := decoder.Decode(&object); err != nil {
+				t.Fatalf("%v in %s", err, lines[i+1])
+			}
+			for j, name := range rows[0] {
+				value, present := object[name]
+				if present != (row[j] != "") || present && row[j] != fmt.Sprint(value) {
+					t.Errorf("row %d: %s is %q in CSV and %v in JSON", i, name, row[j], value)
+				}
+				delete(object, name)
+			}
+			if len(object) != 0 {
+				t.Errorf("row %d: fields %v in JSON alone", i, object)
+			}
+		}
+	}
+}
+
+func TestStartAndStopInJSON(t *testing.T) {
+	out, _ := render(t, "json", Options{})
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	for line, want := range map[string]map[string]any{
+		lines[0]: {"type": "start", "schema": 1.0, "time": "2026-11-22T21:59:58.990000000Z",
+			"version": "v0.1", "kernel": `6.18 "quoted"`, "backend": "tp_btf, ring buffer, socket storage"},
+		lines[len(lines)-1]: {"type": "stop", "time": "2026-11-22T22:00:09.990000000Z",
+			"shown": 8.0, "lost": 1234.0, "missed": 0.0, "gaps": 2.0},
+	} {
+		var got map[string]any
+		if err := stdjson.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+}
+
+func TestDropInsTellOfLossBesideTheData(t *testing.T) {
+	for _, format := range []string{"bcc", "libbpf"} {
+		out, notes := render(t, format, Options{})
+		if !strings.Contains(notes, "1234 transitions lost") || strings.Contains(out, "lost") {
+			t.Errorf("%s: the notes are %q", format, notes)
+		}
+	}
+}
+
+func TestTableFollowsItsTerminal(t *testing.T) {
+	var out bytes.Buffer
+	width := 80
+	f, _ := Find("table")
+	sink := f.New(Options{Out: &out, Width: func() int { return width }})
+	e := scene()[1]
+	for _, width = range []int{80, 80, 130} {
+		if err := errors.Join(sink.Write(&e), sink.Flush()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if headers := strings.Count(out.String(), "OLDSTATE"); headers != 1 {
+		t.Errorf("%d headers after one change of width:\n%s", headers, &out)
+	}
+}
+
+// failing is a full disk.
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
+func TestWriteErrorsAreTold(t *testing.T) {
+	for _, f := range Formats {
+		sink := f.New(Options{Out: failing{}, Notes: io.Discard, Width: func() int { return 0 }})
+		e := scene()[0]
+		if err := errors.Join(sink.Start(start), sink.Write(&e), sink.Flush()); !errors.Is(err, io.ErrShortWrite) {
+			t.Errorf("%s: got %v", f.Name, err)
+		}
+	}
+}
+
+// steady makes a sink that has written its first lines, and an event.
+func steady(t testing.TB, f Format) (pipeline.Sink, *event.Event) {
+	t.Helper()
+	sink := f.New(Options{Out: io.Discard, Notes: io.Discard, Width: func() int { return 120 }, Color: true})
+	e := scene()[1]
+	if err := errors.Join(sink.Start(start), sink.Write(&e), sink.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	return sink, &e
+}
+
+func TestWritingAllocatesNothing(t *testing.T) {
+	for _, f := range Formats {
+		sink, e := steady(t, f)
+		// More than a buffer's worth, so that writing it out is among it.
+		if n := testing.AllocsPerRun(2000, func() { _ = sink.Write(e) }); n != 0 {
+			t.Errorf("%s: %v allocations an event", f.Name, n)
+		}
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	for _, f := range Formats {
+		b.Run(f.Name, func(b *testing.B) {
+			sink, e := steady(b, f)
+			b.ReportAllocs()
+			for b.Loop() {
+				e.Wall += 5000
+				if err := sink.Write(e); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+// Package internal_test holds the project's rooms to the imports they may have.
+package internal_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport lists, for each room, the packages outside the standard library
+// that it may import; a trailing /... stands for all below. Tests may import
+// more. A room that is not listed may not exist.
+var mayImport = map[string][]string{
+	"bpf":                 {"github.com/cilium/ebpf"},
+	"cmd/tcpstates":       {"tcpstates/internal/cli"},
+	"internal/event":      {},
+	"internal/wire":       {"tcpstates/bpf", "tcpstates/internal/event"},
+	"internal/feature":    {"github.com/cilium/ebpf/...", "golang.org/x/sys/..."},
+	"internal/filter":     {"tcpstates/internal/event"},
+	"internal/column":     {"tcpstates/internal/event"},
+	"internal/output":     {"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline"},
+	"internal/pipeline":   {"tcpstates/internal/event"},
+	"internal/kerneltest": {"tcpstates/internal/event", "golang.org/x/sys/..."},
+	"internal/probe": {
+		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/feature", "tcpstates/internal/filter",
+		"tcpstates/internal/event", "github.com/cilium/ebpf/...", "golang.org/x/sys/...",
+	},
+	"internal/cli": {"tcpstates/...", "github.com/spf13/...", "golang.org/x/sys/..."},
+}
+
+// onlyInCLI are what the rest of the project gets handed in: the arguments,
+// the streams and the wall clock.
+var onlyInCLI = []string{"os.Args", "os.Stdout", "os.Stderr", "os.Stdin", "time.Now("}
+
+// pkg is what go list tells of a package.
+type pkg struct {
+	ImportPath, Dir string
+	Standard        bool
+	Imports         []string
+	GoFiles         []string
+}
+
+func TestRoomsImportWhatTheyMay(t *testing.T) {
+	packages := list(t, "tcpstates/...")
+	standard := map[string]bool{}
+	for _, p := range list(t, "std") {
+		standard[p.ImportPath] = true
+	}
+	for _, p := range packages {
+		room := strings.TrimPrefix(p.ImportPath, "tcpstates/")
+		allowed, listed := mayImport[room]
+		if !listed && len(p.GoFiles) > 0 {
+			t.Errorf("%s is a room that nobody planned", room)
+		}
+		for _, path := range p.Imports {
+			if !standard[path] && !slices.ContainsFunc(allowed, func(rule string) bool { return matches(rule, path) }) {
+				t.Errorf("%s may not import %s", room, path)
+			}
+			if path == "tcpstates/internal/kerneltest" {
+				t.Errorf("%s imports %s outside of its tests", room, path)
+			}
+		}
+	}
+}
+
+func matches(rule, path string) bool {
+	prefix, all := strings.CutSuffix(rule, "/...")
+	return path == prefix || all && strings.HasPrefix(path, prefix+"/")
+}
+
+func TestOnlyCLITouchesTheProcess(t *testing.T) {
+	for _, p := range list(t, "tcpstates/...") {
+		if p.ImportPath == "tcpstates/internal/cli" || p.ImportPath == "tcpstates/internal/kerneltest" {
+			continue
+		}
+		for _, word := range onlyInCLI {
+			for _, file := range p.GoFiles {
+				// grep exits with 1 when it finds nothing.
+				if out, err := exec.Command("grep", "-nF", word, p.Dir+"/"+file).Output(); err == nil {
+					t.Errorf("%s/%s: %s", p.ImportPath, file, out)
+				}
+			}
+		}
+	}
+}
+
+// list asks go list for packages.
+func list(t *testing.T, pattern string) (all []pkg) {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Standard,Imports,GoFiles", pattern).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,0 +1,197 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+	"github.com/google/go-cmp/cmp"
+
+	"tcpstates/bpf"
+	"tcpstates/internal/event"
+)
+
+// encode makes the record that the kernel side would send.
+func encode(t testing.TB, r bpf.TcpstatesEvent) []byte {
+	t.Helper()
+	record, err := binary.Append(nil, binary.LittleEndian, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record
+}
+
+func comm(name string) (c [16]int8) {
+	for i, b := range []byte(name) {
+		c[i] = int8(b)
+	}
+	return c
+}
+
+func sample() bpf.TcpstatesEvent {
+	return bpf.TcpstatesEvent{
+		Time: 2_000_000_123, Since: 1_999_000_000, Cookie: 0x1f, Skaddr: 0xffff8881043ec0c0,
+		Laddr: [16]uint8{127, 0, 0, 1}, Raddr: [16]uint8{10, 0, 0, 7},
+		Curcomm: comm("ksoftirqd/1"), Comm: comm("nginx"),
+		Curpid: 22, Pid: 4711, Uid: 33, Netns: 4026531840,
+		Lport: 80, Rport: 40000, TpLport: 81,
+		Family: afInet, Oldstate: 1, Newstate: 8, Kind: kindTransition, Size: uint16(Size),
+	}
+}
+
+func TestDecode(t *testing.T) {
+	want := event.Event{
+		Kind: event.KindTransition, Ktime: 2_000_000_123, Since: 1_999_000_000,
+		OldState: event.Established, NewState: event.CloseWait,
+		Cookie: 0x1f, SkAddr: 0xffff8881043ec0c0, Family: event.IPv4,
+		Local: netip.MustParseAddrPort("127.0.0.1:80"), Remote: netip.MustParseAddrPort("10.0.0.7:40000"),
+		RawLocalPort: 81, Netns: 4026531840, UID: 33,
+		Owner:   event.Process{PID: 4711, Comm: event.CommOf("nginx")},
+		Current: event.Process{PID: 22, Comm: event.CommOf("ksoftirqd/1")},
+	}
+	// The event is reused, and nothing of its past may show.
+	got := event.Event{Kind: event.KindLost, Wall: 7, Lost: 9}
+	if err := Decode(encode(t, sample()), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestDecodeIPv6(t *testing.T) {
+	r := sample()
+	r.Family = afInet6
+	r.Laddr = netip.MustParseAddr("::ffff:127.0.0.1").As16()
+	r.Raddr = netip.MustParseAddr("2001:db8::7").As16()
+	var e event.Event
+	if err := Decode(encode(t, r), &e); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Local.String() + " " + e.Remote.String(); got != "[::ffff:127.0.0.1]:80 [2001:db8::7]:40000" || e.Family != event.IPv6 {
+		t.Errorf("got %s, family %d", got, e.Family)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		record []byte
+		want   string
+	}{
+		"nothing":   {nil, "0 bytes"},
+		"too short": {encode(t, sample())[:Size-1], "127 bytes"},
+		"too long":  {append(encode(t, sample()), 0), "129 bytes"},
+		"size":      {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Size = 64 })), "says it has 64"},
+		"kind":      {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Kind = 9 })), "unknown kind 9"},
+		"family":    {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Family = 1 })), "unknown address family 1"},
+	} {
+		var e event.Event
+		if err := Decode(test.record, &e); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want an error with %q", name, err, test.want)
+		}
+	}
+}
+
+func change(f func(*bpf.TcpstatesEvent)) bpf.TcpstatesEvent {
+	r := sample()
+	f(&r)
+	return r
+}
+
+// FuzzDecode looks for records that make Decode panic, and for records that it
+// takes though they are none.
+func FuzzDecode(f *testing.F) {
+	f.Add(encode(f, sample()))
+	f.Add([]byte{})
+	f.Add(bytes.Repeat([]byte{0xff}, Size))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		var e event.Event
+		if err := Decode(record, &e); err != nil {
+			return
+		}
+		if len(record) != Size || e.Kind != event.KindTransition {
+			t.Errorf("took %d bytes as %+v", len(record), e)
+		}
+		if !e.Local.IsValid() || !e.Remote.IsValid() {
+			t.Errorf("took %x as an event without addresses", record)
+		}
+		// The textual forms must hold for any content.
+		for _, c := range []event.Comm{e.Owner.Comm, e.Current.Comm} {
+			for _, r := range c.String() {
+				if r < ' ' || r == 0x7f {
+					t.Errorf("a control character %q in the name %q", r, c.String())
+				}
+			}
+		}
+	})
+}
+
+// TestRecordsAgree compares the layout that clang gave the record with the one
+// that Go gives its mirror.
+func TestRecordsAgree(t *testing.T) {
+	spec, err := bpf.LoadTcpstates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record *btf.Struct
+	if err := spec.Types.TypeByName("event", &record); err != nil {
+		t.Fatal(err)
+	}
+	mirror := reflect.TypeFor[bpf.TcpstatesEvent]()
+	if int(record.Size) != Size || int(mirror.Size()) != Size {
+		t.Errorf("clang's record has %d bytes, Go's %d, want %d", record.Size, mirror.Size(), Size)
+	}
+	compared := 0
+	for _, member := range record.Members {
+		name := goName(member.Name)
+		field, found := mirror.FieldByName(name)
+		if !found {
+			t.Errorf("Go's record has no field %s", name)
+			continue
+		}
+		size, err := btf.Sizeof(member.Type)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uintptr(member.Offset.Bytes()) != field.Offset || uintptr(size) != field.Type.Size() {
+			t.Errorf("%s: clang has it at %d with %d bytes, Go at %d with %d", member.Name,
+				member.Offset.Bytes(), size, field.Offset, field.Type.Size())
+		}
+		compared++
+	}
+	if compared != mirror.NumField()-1 { // the first field marks the layout as the host's
+		t.Errorf("%d fields compared, Go's record has %d", compared, mirror.NumField()-1)
+	}
+}
+
+// goName is bpf2go's name of a field.
+func goName(name string) string {
+	var b strings.Builder
+	for word := range strings.SplitSeq(name, "_") {
+		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return b.String()
+}
+
+func TestDecodeAllocatesNothing(t *testing.T) {
+	record := encode(t, sample())
+	var e event.Event
+	if n := testing.AllocsPerRun(100, func() { _ = Decode(record, &e) }); n != 0 {
+		t.Errorf("%v allocations an event", n)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	record := encode(b, sample())
+	var e event.Event
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := Decode(record, &e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
