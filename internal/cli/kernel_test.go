@@ -44,7 +44,7 @@ var binary = sync.OnceValues(func() (path string, err error) {
 })
 
 // command prepares a run of the built binary.
-func command(t *testing.T, args ...string) *exec.Cmd {
+func command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	kerneltest.Require(t)
 	path, err := binary()
@@ -61,7 +61,7 @@ type live struct {
 }
 
 // startLive starts the command and returns when tracing has begun.
-func startLive(t *testing.T, stdout *os.File, args ...string) *live {
+func startLive(t testing.TB, stdout *os.File, args ...string) *live {
 	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready")
 	if err := unix.Mkfifo(ready, 0o600); err != nil {
@@ -96,7 +96,7 @@ func startLive(t *testing.T, stdout *os.File, args ...string) *live {
 const startLimit = 20 * time.Second
 
 // end interrupts the command as Ctrl-C does, and expects a clean end.
-func (l *live) end(t *testing.T) (stderr string) {
+func (l *live) end(t testing.TB) (stderr string) {
 	t.Helper()
 	if err := l.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func (l *live) end(t *testing.T) (stderr string) {
 }
 
 // outputFile makes a file for the command to write to.
-func outputFile(t *testing.T) *os.File {
+func outputFile(t testing.TB) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {

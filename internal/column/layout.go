@@ -108,7 +108,7 @@ func (l Layout) step(by int, leeway func(i int) int) {
 }
 
 // AppendHeader appends the line of headers, without a line feed.
-func (l Layout) AppendHeader(dst []byte) []byte {
+func (l *Layout) AppendHeader(dst []byte) []byte {
 	for i, c := range l.Columns {
 		dst = append(dst, c.Header...)
 		dst = l.pad(dst, i, len(c.Header))
@@ -119,7 +119,7 @@ func (l Layout) AppendHeader(dst []byte) []byte {
 // AppendCell puts the value that dst has from start on into shape as the i-th
 // cell of its line: shortened where the layout says so, "-" where it is empty,
 // padded unless it is the last.
-func (l Layout) AppendCell(dst []byte, start, i int) []byte {
+func (l *Layout) AppendCell(dst []byte, start, i int) []byte {
 	if len(dst) == start {
 		dst = append(dst, '-')
 	}
@@ -132,15 +132,17 @@ func (l Layout) AppendCell(dst []byte, start, i int) []byte {
 }
 
 // pad ends a cell of so many characters.
-func (l Layout) pad(dst []byte, i, chars int) []byte {
+func (l *Layout) pad(dst []byte, i, chars int) []byte {
 	if i == len(l.Columns)-1 {
 		return dst
 	}
-	for ; chars < l.Widths[i]; chars++ {
-		dst = append(dst, ' ')
+	for missing := max(l.Widths[i]-chars, 0) + 1; missing > 0; missing -= len(spaces) {
+		dst = append(dst, spaces[:min(missing, len(spaces))]...)
 	}
-	return append(dst, ' ')
+	return dst
 }
+
+const spaces = "                                        "
 
 // ellipsis stands where characters were cut off.
 const ellipsis = "…"

@@ -32,6 +32,9 @@ func (c *Comm) bytes() []byte {
 // as \\, so that the form is unambiguous.
 func (c *Comm) AppendText(dst []byte) []byte {
 	name := c.bytes()
+	if isPlain(name) {
+		return append(dst, name...)
+	}
 	for i := 0; i < len(name); {
 		r, size := utf8.DecodeRune(name[i:])
 		switch {
@@ -47,6 +50,16 @@ func (c *Comm) AppendText(dst []byte) []byte {
 		i += size
 	}
 	return dst
+}
+
+// isPlain tells whether the name stands for itself: most do.
+func isPlain(name []byte) bool {
+	for _, b := range name {
+		if b < ' ' || b > '~' || b == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 const hexDigits = "0123456789abcdef"

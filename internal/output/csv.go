@@ -74,8 +74,7 @@ func (c *csv) Stop(event.Stop) error { return c.flush() }
 // them. Values have no line breaks: columns escape them.
 func quoteCSV(line []byte, start int) []byte {
 	field := line[start:]
-	quotes := bytes.Count(field, []byte{'"'})
-	if quotes == 0 && bytes.IndexByte(field, ',') < 0 {
+	if bytes.IndexByte(field, '"') < 0 && bytes.IndexByte(field, ',') < 0 {
 		return line
 	}
 	value := string(field) // rare: names with such characters

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"bytes"
 	"strconv"
 
 	"tcpstates/internal/column"
@@ -98,6 +99,9 @@ func appendString(line []byte, name, value string) []byte {
 // quoteJSON escapes the string that line has from start on. Values have no
 // control characters: columns escape them.
 func quoteJSON(line []byte, start int) []byte {
+	if value := line[start:]; bytes.IndexByte(value, '"') < 0 && bytes.IndexByte(value, '\\') < 0 {
+		return line
+	}
 	for i := start; i < len(line); i++ {
 		if b := line[i]; b == '"' || b == '\\' {
 			line = append(line, 0)

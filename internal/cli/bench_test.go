@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"bufio"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"tcpstates/internal/kerneltest"
+)
+
+// BenchmarkStorm has the built binary write a storm to a file and reports how
+// fast the storm was, what was lost, and what the command cost.
+func BenchmarkStorm(b *testing.B) {
+	for _, format := range []string{"table", "csv", "json"} {
+		b.Run(format, func(b *testing.B) {
+			kerneltest.Require(b)
+			ns := kerneltest.NewNetns(b)
+			trace := startLive(b, outputFile(b), "-o", format)
+			begin := time.Now()
+			kerneltest.Storm(b, ns, 150_000)
+			took := time.Since(begin)
+			ns.Settle(b)
+			peak := memoryMiB(b, trace.Process.Pid, "VmHWM")
+			shown, lost := account(b, trace.end(b))
+			cpu := trace.ProcessState.UserTime() + trace.ProcessState.SystemTime()
+			for b.Loop() {
+				// The storm above is the measurement.
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(shown/took.Seconds(), "transitions/s")
+			b.ReportMetric(took.Seconds(), "s")
+			b.ReportMetric(lost, "lost")
+			b.ReportMetric(float64(cpu.Nanoseconds())/shown, "cpu-ns/event")
+			b.ReportMetric(peak, "peak-MiB")
+		})
+	}
+}
+
+// account reads the numbers of the summary.
+func account(b *testing.B, summary string) (shown, lost float64) {
+	b.Helper()
+	words := strings.Fields(summary) // tcpstates: N events shown, N lost in ...
+	if len(words) < 5 {
+		b.Fatalf("a summary of %q", summary)
+	}
+	shown, err := strconv.ParseFloat(words[1], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if lost, err = strconv.ParseFloat(words[4], 64); err != nil {
+		b.Fatal(err)
+	}
+	return shown, lost
+}
+
+// BenchmarkStart measures from the start of the process until tracing has
+// begun, and the memory that it holds then.
+func BenchmarkStart(b *testing.B) {
+	var resident float64
+	for b.Loop() {
+		trace := startLive(b, outputFile(b))
+		resident = memoryMiB(b, trace.Process.Pid, "VmRSS")
+		trace.end(b)
+	}
+	b.ReportMetric(resident, "resident-MiB")
+}
+
+// memoryMiB is a measure of the process's memory, of those in
+// proc_pid_status(5).
+func memoryMiB(b *testing.B, pid int, measure string) float64 {
+	b.Helper()
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, value, _ := strings.Cut(string(status), measure+":")
+	kB, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return kB / 1024
+}
+
+// BenchmarkLatency measures from a lone connection's opening until its line
+// comes out of the command's pipe.
+func BenchmarkLatency(b *testing.B) {
+	kerneltest.Require(b)
+	ns := kerneltest.NewNetns(b)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	trace := startLive(b, writer, "-o", "csv")
+	writer.Close()
+	lines := bufio.NewReader(reader)
+	var took []time.Duration
+	ns.Do(b, func() {
+		for b.Loop() {
+			begin := time.Now()
+			l := kerneltest.Listen(b, "tcp4", "127.0.0.1:0")
+			l.Close()
+			for {
+				line, err := lines.ReadString('\n')
+				if err != nil {
+					b.Fatal(err)
+				}
+				if strings.Contains(line, ",LISTEN,CLOSE,") {
+					break
+				}
+			}
+			took = append(took, time.Since(begin))
+		}
+	})
+	reader.Close()
+	_ = trace.Wait()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "max-ms")
+}
