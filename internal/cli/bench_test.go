@@ -21,7 +21,7 @@ func BenchmarkStorm(b *testing.B) {
 			ns := kerneltest.NewNetns(b)
 			trace := startLive(b, outputFile(b), "-o", format)
 			begin := time.Now()
-			kerneltest.Storm(b, ns, 150_000)
+			kerneltest.Storm(b, ns, 180_000)
 			took := time.Since(begin)
 			ns.Settle(b)
 			peak := memoryMiB(b, trace.Process.Pid, "VmHWM")
@@ -85,9 +85,15 @@ func memoryMiB(b *testing.B, pid int, measure string) float64 {
 	return kB / 1024
 }
 
-// BenchmarkLatency measures from a lone connection's opening until its line
-// comes out of the command's pipe.
+// BenchmarkLatency measures from a listener's opening and closing until its
+// last line comes out of the command's pipe: alone after a quiet time, and
+// right after the one before.
 func BenchmarkLatency(b *testing.B) {
+	b.Run("alone", func(b *testing.B) { benchmarkLatency(b, 30*time.Millisecond) })
+	b.Run("in a row", func(b *testing.B) { benchmarkLatency(b, 0) })
+}
+
+func benchmarkLatency(b *testing.B, quiet time.Duration) {
 	kerneltest.Require(b)
 	ns := kerneltest.NewNetns(b)
 	reader, writer, err := os.Pipe()
@@ -100,6 +106,7 @@ func BenchmarkLatency(b *testing.B) {
 	var took []time.Duration
 	ns.Do(b, func() {
 		for b.Loop() {
+			time.Sleep(quiet)
 			begin := time.Now()
 			l := kerneltest.Listen(b, "tcp4", "127.0.0.1:0")
 			l.Close()

@@ -399,7 +399,7 @@ func TestTerminal(t *testing.T) {
 			}
 		}
 		header, lines, _ := strings.Cut(shown.String(), "\n")
-		if strings.TrimSpace(header) != "TIME     COMM    LPORT RADDR           RPORT OLDSTATE    -> NEWSTATE    MS" {
+		if strings.TrimSpace(header) != "TIME     COMM    LPORT RADDR            RPORT OLDSTATE    -> NEWSTATE    MS" {
 			t.Errorf("the header in 80 columns is %q", header)
 		}
 		if n := strings.Count(lines, "\n"); n != 11 {

@@ -112,6 +112,9 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 	if err != nil {
 		return err
 	}
+	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
+		fmt.Fprintln(a.stderr) // Ctrl-C has left its ^C on the line
+	}
 	fmt.Fprintln(a.stderr, "tcpstates: "+summary(stop))
 	return nil
 }

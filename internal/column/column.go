@@ -43,8 +43,9 @@ const (
 	CutNever Cut = iota
 	// CutEnd keeps the beginning and marks the cut.
 	CutEnd
-	// CutMiddle keeps both ends and marks the cut.
-	CutMiddle
+	// CutAddress keeps both ends of an address and marks the cut; of an
+	// IPv4-mapped one it keeps the IPv4 address.
+	CutAddress
 	// CutPrecision keeps the beginning, of a value that is less exact then
 	// and nothing worse.
 	CutPrecision
@@ -87,11 +88,11 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			return strconv.AppendUint(dst, uint64(e.Family), 10)
 		}}
-	LAddr = Column{Name: "laddr", Header: "LADDR", Width: 15, Max: 39, Drop: 2, Cut: CutMiddle,
+	LAddr = Column{Name: "laddr", Header: "LADDR", Width: 15, Max: 39, Drop: 2, Cut: CutAddress,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return e.Local.Addr().AppendTo(dst) }}
 	LPort = Column{Name: "lport", Header: "LPORT", Width: 5, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendPort(dst, e.Local.Port()) }}
-	RAddr = Column{Name: "raddr", Header: "RADDR", Width: 15, Max: 39, Cut: CutMiddle, Data: remoteAddr}
+	RAddr = Column{Name: "raddr", Header: "RADDR", Width: 15, Max: 39, Cut: CutAddress, Data: remoteAddr}
 	RPort = Column{Name: "rport", Header: "RPORT", Width: 5, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendPort(dst, e.Remote.Port()) }}
 	OldState = Column{Name: "oldstate", Header: "OLDSTATE", Width: 11,

@@ -79,32 +79,47 @@ func mostDispensable(columns []*Column) int {
 }
 
 // shrink takes characters away, each from the column that has the most to
-// give, until the line fits or none has.
-func (l Layout) shrink(width int) {
+// give, until the line fits. Precision goes last, and then all at once: the
+// others need the room more than half of it would be worth.
+func (l *Layout) shrink(width int) {
 	for excess := spaced(l.Widths) - width; excess > 0; excess-- {
-		l.step(-1, func(i int) int { return l.Widths[i] - l.Columns[i].min() })
+		if !l.step(-1, func(i int) int { return l.Widths[i] - l.Columns[i].min() }) {
+			l.dropPrecision()
+			return
+		}
+	}
+}
+
+func (l *Layout) dropPrecision() {
+	for i, c := range l.Columns {
+		if c.Cut == CutPrecision {
+			l.Widths[i] = c.min()
+		}
 	}
 }
 
 // grow hands out the characters that are left over, each to the column that
 // lacks the most.
-func (l Layout) grow(width int) {
+func (l *Layout) grow(width int) {
 	for spare := width - spaced(l.Widths); spare > 0; spare-- {
 		l.step(+1, func(i int) int { return l.Columns[i].max() - l.Widths[i] })
 	}
 }
 
-// step changes the width of the column with the greatest leeway, if any has.
-func (l Layout) step(by int, leeway func(i int) int) {
+// step changes the width of the column with the greatest leeway, precision
+// aside; it returns false if none has any.
+func (l *Layout) step(by int, leeway func(i int) int) bool {
 	most, found := 0, -1
 	for i := range l.Widths {
-		if n := leeway(i); n > most {
+		if n := leeway(i); n > most && l.Columns[i].Cut != CutPrecision {
 			most, found = n, i
 		}
 	}
-	if found >= 0 {
-		l.Widths[found] += by
+	if found < 0 {
+		return false
 	}
+	l.Widths[found] += by
+	return true
 }
 
 // AppendHeader appends the line of headers, without a line feed.
@@ -144,6 +159,9 @@ func (l *Layout) pad(dst []byte, i, chars int) []byte {
 
 const spaces = "                                        "
 
+// mappedPrefix begins an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
+const mappedPrefix = "::ffff:"
+
 // ellipsis stands where characters were cut off.
 const ellipsis = "…"
 
@@ -160,7 +178,10 @@ func (c Cut) shorten(dst []byte, start, width int) []byte {
 			end += size
 		}
 		return append(dst[:end], ellipsis...)
-	case CutMiddle:
+	case CutAddress:
+		if ipv4, mapped := bytes.CutPrefix(dst[start:], []byte(mappedPrefix)); mapped {
+			return append(dst[:start], ipv4...)
+		}
 		head := start + (width-1)/2
 		tail := len(dst) - (width - 1 - (width-1)/2)
 		return slices.Replace(dst, head, tail, []byte(ellipsis)...)

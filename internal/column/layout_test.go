@@ -42,6 +42,7 @@ func TestFit(t *testing.T) {
 		{83, withoutPI, 83},
 		{76, withoutPI, 0},
 		{75, least, 75},
+		{70, least, 70},
 		{20, least, 7 + 5 + 15 + 5 + 11 + 11 + 7 + 6}, // what must stay
 	} {
 		l := Fit(live(), test.width)
@@ -91,6 +92,8 @@ func TestAppendCell(t *testing.T) {
 		{Comm, 7, "größer-als-7", "größer… |"},
 		{LAddr, 9, "127.0.0.1", "127.0.0.1 |"},
 		{LAddr, 9, "192.168.122.166", "192.….166 |"},
+		{LAddr, 15, "::ffff:10.0.0.1", "::ffff:10.0.0.1 |"},
+		{LAddr, 15, "::ffff:192.168.122.166", "192.168.122.166 |"},
 		{LAddr, 10, "2001:db8::1234", "2001…:1234 |"},
 		{Time, 8, "15:04:05.678", "15:04:05 |"},
 		{Time, 9, "15:04:05.678", "15:04:05  |"},

@@ -1,0 +1,69 @@
+# Building needs Go alone: the BPF object and its bindings are in the tree.
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+IMAGE   ?= tcpstates
+
+LDFLAGS := -s -w -X tcpstates/internal/cli.version=$(VERSION)
+
+# The compiler is pinned: another one makes another object.
+CLANG_PACKAGES := clang-19 llvm-19 libbpf-dev
+
+.PHONY: all
+all: tcpstates ## build ./tcpstates, statically linked
+
+# Go knows by itself what has changed.
+.PHONY: tcpstates
+tcpstates:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/tcpstates
+
+.PHONY: run
+run: tcpstates ## build and trace until Ctrl-C (root)
+	./tcpstates
+
+.PHONY: test
+test: ## run every test; as root, those on the kernel too
+# One package at a time: the storms of one would drown the events of another.
+	$(GO) test -p 1 -count=1 ./...
+
+.PHONY: bench
+bench: ## measure; as root, on the kernel too
+	$(GO) test -p 1 -run='^$$' -bench=. -benchmem ./internal/...
+
+.PHONY: fuzz
+fuzz: ## look for inputs that break the decoder and the parsers, a minute each
+	$(GO) test -run='^$$' -fuzz=FuzzDecode -fuzztime=1m ./internal/wire
+	$(GO) test -run='^$$' -fuzz=FuzzParsePorts -fuzztime=1m ./internal/filter
+
+.PHONY: lint
+lint: ## look for what is badly formatted or suspicious
+	@test -z "$$(gofmt -l .)" || { echo "not formatted by gofmt:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: deps
+deps: ## install what make generate needs (Debian, Ubuntu)
+	apt-get update
+	apt-get install -y --no-install-recommends $(CLANG_PACKAGES)
+
+.PHONY: generate
+generate: ## remake the BPF object and its bindings
+	$(GO) generate ./bpf
+
+.PHONY: install
+install: tcpstates ## install into DESTDIR and PREFIX
+	install -D -m 0755 tcpstates $(DESTDIR)$(PREFIX)/bin/tcpstates
+
+.PHONY: image
+image: ## build the container image
+	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -f tcpstates
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
