@@ -78,7 +78,7 @@ var Scenarios = []Scenario{
 		})
 	}},
 	{"refused", refused},
-	{"dissolved and connected again", reconnected},
+	{"dissolved and connected again", Reconnected},
 	{"listener opened and closed", func(t testing.TB, _ *Netns) {
 		Listen(t, "tcp4", "127.0.0.1:0").Close()
 		Listen(t, "tcp6", "[::1]:0").Close()
@@ -217,9 +217,9 @@ func refused(t testing.TB, _ *Netns) {
 	}
 }
 
-// reconnected lets one socket carry two connections, the second while its old
+// Reconnected lets one socket carry two connections, the second while its old
 // local port still stands in the socket.
-func reconnected(t testing.TB, _ *Netns) {
+func Reconnected(t testing.TB, _ *Netns) {
 	pair(t, "tcp4", "127.0.0.1:0", func(client, server *net.TCPConn) {
 		if err := Disconnect(client); err != nil {
 			t.Errorf("dissolve a connection: %v", err)

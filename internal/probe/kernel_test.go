@@ -203,6 +203,30 @@ func TestFactsOfATransition(t *testing.T) {
 	}
 }
 
+func TestStalePortOfAReusedSocketIsNoPort(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	c := trace(t, Options{})
+	ns.Do(t, func() { kerneltest.Reconnected(t, ns) })
+	ns.Settle(t)
+	var stale, connects int
+	for _, e := range of(ns, c.end(t)) {
+		if e.NewState != event.SynSent {
+			continue
+		}
+		connects++
+		if e.RawLocalPort != 0 {
+			stale++
+		}
+		if e.Local.Port() != 0 {
+			t.Errorf("%v: claims the local port %d, which it does not have yet", kerneltest.TransitionOf(&e), e.Local.Port())
+		}
+	}
+	if connects != 2 || stale != 1 {
+		t.Errorf("%d connects, %d with a stale port, want 2 and 1", connects, stale)
+	}
+}
+
 func TestOwnerIsWhoOpenedTheSocketOrItsListener(t *testing.T) {
 	kerneltest.Require(t)
 	ns := kerneltest.NewNetns(t)
