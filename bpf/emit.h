@@ -53,8 +53,8 @@ static __always_inline void put_addresses(struct event *e, const struct inet_soc
  * NULL: then the owner is not known.
  */
 static __always_inline void emit(const struct sock *sk, const struct inet_sock *inet,
-				 const struct life *life, const struct hop *hop, __u16 lport,
-				 __u16 tp_lport)
+				 const struct life *life, enum event_kind kind,
+				 const struct hop *hop, __u16 lport, __u16 tp_lport)
 {
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
@@ -62,7 +62,7 @@ static __always_inline void emit(const struct sock *sk, const struct inet_sock *
 		COUNT(lost);
 		return;
 	}
-	e->kind = EVENT_TRANSITION;
+	e->kind = kind;
 	e->size = sizeof(*e);
 	__builtin_memset(e->pad, 0, sizeof(e->pad));
 
@@ -70,15 +70,22 @@ static __always_inline void emit(const struct sock *sk, const struct inet_sock *
 	e->since = hop->since;
 	e->oldstate = hop->oldstate;
 	e->newstate = hop->newstate;
+	e->flags = hop->flags;
 	e->curpid = hop->current.pid;
 	copy16(e->curcomm, hop->current.comm);
 
 	if (life) {
-		e->pid = life->owner.pid;
-		copy16(e->comm, life->owner.comm);
+		const struct owner *owner = owner_of(life);
+
+		e->pid = owner->process.pid;
+		copy16(e->comm, owner->process.comm);
+		e->cgroup = owner->cgroup;
+		e->source = owner->source;
 	} else {
 		e->pid = 0;
 		__builtin_memset(e->comm, 0, sizeof(e->comm));
+		e->cgroup = 0;
+		e->source = OWNER_UNKNOWN;
 	}
 
 	e->cookie = bpf_get_socket_cookie((void *)sk);

@@ -10,12 +10,36 @@
 
 enum event_kind {
 	EVENT_TRANSITION = 1,
+	EVENT_OWNER = 2, /* the socket has another owner; both states are the present one */
+};
+
+/* How the owner is known. */
+enum owner_source {
+	OWNER_UNKNOWN,
+	OWNER_CONNECT,	 /* it called connect() */
+	OWNER_LISTEN,	 /* it called listen() */
+	OWNER_INHERITED, /* it owns the listener */
+	OWNER_ACCEPT,	 /* it accepted the connection */
+	OWNER_IO,	 /* it was the first to receive or send on the connection */
+	OWNER_SEED,	 /* it had the socket open when tracing began */
+};
+
+enum event_flags {
+	EVENT_CLOSER = 1 << 0,	   /* the process on the CPU closes the socket */
+	EVENT_SINCE_SEED = 1 << 1, /* oldstate began before since, when tracing began */
 };
 
 /* A process: its id (thread group id) and its name, the group leader's. */
 struct process {
 	char comm[16];
 	__u32 pid; /* 0: unknown, or the idle task */
+};
+
+struct owner {
+	struct process process;
+	__u8 source; /* enum owner_source */
+	__u8 pad[3];
+	__u64 cgroup; /* id in the version 2 hierarchy: its directory's inode */
 };
 
 /*
@@ -31,6 +55,7 @@ struct event {
 	__u8 raddr[16];
 	char curcomm[16]; /* on the CPU at the transition, whoever that was */
 	char comm[16];	  /* the owner's */
+	__u64 cgroup;	  /* the owner's; 0: not known */
 	__u32 curpid;
 	__u32 pid;	  /* the owner's; 0: not known */
 	__u32 uid;	  /* the socket's; a child has its listener's until accept */
@@ -43,10 +68,12 @@ struct event {
 	__u8 newstate;
 	__u8 kind;	  /* enum event_kind */
 	__u16 size;	  /* of this record in bytes */
-	__u8 pad[4];
+	__u8 source;	  /* enum owner_source */
+	__u8 flags;	  /* enum event_flags */
+	__u8 pad[2];
 };
 
-_Static_assert(sizeof(struct event) == 128, "a record is two cache lines");
+_Static_assert(sizeof(struct event) == 136, "the reader knows the size");
 
 /* Keeps the type in BTF, where bpf2go finds it. */
 struct event *const unused_event __attribute__((unused));

@@ -39,8 +39,15 @@ struct {
 static __always_inline bool in_set(__u32 which, __u16 port)
 {
 	const struct port_set *set = bpf_map_lookup_elem(&ports, &which);
+	__u32 index = port;
 
-	return set && set->bits[port >> 3] & (1 << (port & 7));
+	/*
+	 * Verifiers up to Linux 6.12 forget the range of a value whose bytes were
+	 * swapped, and the compiler, which knows it, would drop the mask.
+	 */
+	barrier_var(index);
+	index &= 65535;
+	return set && set->bits[index >> 3] & (1 << (index & 7));
 }
 
 /*

@@ -39,11 +39,25 @@ enum {
 	AF_INET6 = 10,
 };
 
-/* include/net/tcp_states.h; the tracepoint reports no others that matter here */
+/* include/uapi/linux/in.h */
 enum {
+	IPPROTO_TCP = 6,
+};
+
+/* include/uapi/asm-generic/errno.h */
+enum {
+	ECONNABORTED = 103,
+};
+
+/* include/net/tcp_states.h: those that a rule here speaks of */
+enum {
+	TCP_ESTABLISHED = 1,
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
+	TCP_FIN_WAIT1 = 4,
 	TCP_CLOSE = 7,
+	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
 	TCP_LISTEN = 10,
 };
 
@@ -86,7 +100,9 @@ typedef struct {
 
 struct sock {
 	struct sock_common __sk_common;
+	int sk_err;
 	kuid_t sk_uid;
+	__u16 sk_protocol;
 };
 
 struct inet_sock {
@@ -103,8 +119,22 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 };
 
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
 	struct task_struct *group_leader;
+	struct css_set *cgroups;
+	int tgid;
 	char comm[16];
 };
 

@@ -1,16 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/* Which process is on the CPU, and when that is the socket's owner. */
+/*
+ * Which process is on the CPU, when that is the socket's owner, and when it is
+ * the one that closes it.
+ */
 #ifndef TCPSTATES_OWNER_H
 #define TCPSTATES_OWNER_H
 
 #include "storage.h"
 
+static __always_inline void process_of(struct process *p, const struct task_struct *task)
+{
+	p->pid = task->tgid;
+	copy16(p->comm, &task->group_leader->comm);
+}
+
 static __always_inline void current_process(struct process *p)
+{
+	process_of(p, (void *)bpf_get_current_task_btf());
+}
+
+static __always_inline __u64 cgroup_of(const struct task_struct *task)
+{
+	return task->cgroups->dfl_cgrp->kn->id;
+}
+
+static __always_inline void current_owner(struct owner *owner, enum owner_source source)
 {
 	const struct task_struct *task = (void *)bpf_get_current_task_btf();
 
-	p->pid = bpf_get_current_pid_tgid() >> 32;
-	copy16(p->comm, &task->group_leader->comm);
+	__builtin_memset(owner, 0, sizeof(*owner));
+	process_of(&owner->process, task);
+	owner->cgroup = cgroup_of(task);
+	owner->source = source;
 }
 
 /*
@@ -30,6 +51,32 @@ static __always_inline bool opens(int oldstate, int newstate)
 static __always_inline bool is_born(int oldstate, int newstate)
 {
 	return oldstate == TCP_LISTEN && newstate == TCP_SYN_RECV;
+}
+
+/*
+ * Whether the process on the CPU closes the socket with this transition, or
+ * shuts its sending side. Into FIN_WAIT1 and LAST_ACK that is always so
+ * (tcp_close_state). Into CLOSE it is so for a listener, and for a connection
+ * that had sent no FIN yet if no error from outside ended it: a reset, a
+ * time-out and an ICMP message leave theirs in sk_err before. ECONNABORTED is
+ * left by who closes a socket of somebody else (tcp_abort, "ss -K").
+ */
+static __always_inline bool closes(int oldstate, int newstate, int err)
+{
+	if (newstate == TCP_FIN_WAIT1 || newstate == TCP_LAST_ACK)
+		return 1;
+	if (newstate != TCP_CLOSE)
+		return 0;
+	switch (oldstate) {
+	case TCP_LISTEN:
+		return 1;
+	case TCP_SYN_SENT:
+	case TCP_SYN_RECV:
+	case TCP_ESTABLISHED:
+	case TCP_CLOSE_WAIT:
+		return err == 0 || err == ECONNABORTED;
+	}
+	return 0;
 }
 
 #endif

@@ -19,17 +19,25 @@ struct hop {
 	struct process current;
 	__u8 oldstate;
 	__u8 newstate;
-	__u8 pad[2];
+	__u8 flags; /* enum event_flags */
+	__u8 pad[1];
 };
 
 struct life {
 	__u64 since;	      /* ns, when state began; 0: not known */
-	struct process owner; /* pid 0: not known */
+	/*
+	 * The owner, in one of two places: it changes by filling the other and
+	 * turning to it, so that who reads it meanwhile reads a whole one.
+	 */
+	struct owner owners[2];
+	__u32 bound;	      /* 1: the owner is final, or about to be: I/O tells nothing new */
 	__u16 mark;	      /* the transition that the first program handled and the twin has not seen yet */
 	__u8 state;	      /* to which the last transition led; 0: none was seen */
 	__u8 verdict;	      /* enum verdict, of the connection that the socket now carries */
 	bool holds;	      /* whether held is one */
-	__u8 pad[3];
+	__u8 turn;	      /* which of owners is the owner */
+	bool seeded;	      /* since is when tracing began: state began before */
+	__u8 pad[5];
 	struct hop held;
 };
 
@@ -54,6 +62,20 @@ static __always_inline void forget_connection(struct life *life)
 {
 	life->verdict = UNDECIDED;
 	life->holds = 0;
+}
+
+static __always_inline const struct owner *owner_of(const struct life *life)
+{
+	return &life->owners[life->turn & 1];
+}
+
+static __always_inline void set_owner(struct life *life, const struct owner *owner)
+{
+	__u8 other = (life->turn & 1) ^ 1;
+
+	life->owners[other] = *owner;
+	barrier();
+	life->turn = other;
 }
 
 /* NULL when the kernel has no memory for it. */

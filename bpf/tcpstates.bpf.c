@@ -40,8 +40,8 @@ static __always_inline void filter_and_emit(const struct sock *sk, const struct 
 
 	if (life->verdict == PASS) {
 		if (life->holds)
-			emit(sk, inet, life, &life->held, lport, lport);
-		emit(sk, inet, life, hop, lport, bpf_ntohs(inet->inet_sport));
+			emit(sk, inet, life, EVENT_TRANSITION, &life->held, lport, lport);
+		emit(sk, inet, life, EVENT_TRANSITION, hop, lport, bpf_ntohs(inet->inet_sport));
 	}
 	life->holds = 0;
 }
@@ -55,9 +55,26 @@ static __always_inline void note_gap(struct life *life)
 {
 	COUNT(gaps);
 	life->since = 0;
-	if (life->state == TCP_CLOSE)
-		life->owner.pid = 0;
+	life->seeded = 0;
+	if (life->state == TCP_CLOSE) {
+		const struct owner nobody = {};
+
+		set_owner(life, &nobody);
+		life->bound = 0;
+	}
 	forget_connection(life);
+}
+
+/* A child is its listener's until it is known who serves it. */
+static __always_inline void inherit(struct life *life)
+{
+	struct owner owner = *owner_of(life);
+
+	life->bound = 0;
+	if (!owner.source)
+		return;
+	owner.source = OWNER_INHERITED;
+	set_owner(life, &owner);
 }
 
 static __always_inline void on_transition(const struct sock *sk, struct life *life, int oldstate,
@@ -77,6 +94,8 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 	hop.oldstate = oldstate;
 	hop.newstate = newstate;
 	current_process(&hop.current);
+	if (closes(oldstate, newstate, inet->sk.sk_err))
+		hop.flags = EVENT_CLOSER;
 
 	if (!life) {
 		/* No memory: the filters cannot hold a hop, so they judge it as it is. */
@@ -84,21 +103,31 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 
 		if (judge(inet->sk.__sk_common.skc_family, lport,
 			  bpf_ntohs(inet->sk.__sk_common.skc_dport), 1) == PASS)
-			emit(sk, inet, life, &hop, lport, bpf_ntohs(inet->inet_sport));
+			emit(sk, inet, life, EVENT_TRANSITION, &hop, lport,
+			     bpf_ntohs(inet->inet_sport));
 		return;
 	}
 
 	if (life->state && life->state != oldstate)
 		note_gap(life);
 	if (opens(oldstate, newstate)) {
-		life->owner = hop.current;
+		struct owner owner;
+
+		current_owner(&owner, newstate == TCP_LISTEN ? OWNER_LISTEN : OWNER_CONNECT);
+		set_owner(life, &owner);
+		life->bound = 1;
 		forget_connection(life);
 	} else if (is_born(oldstate, newstate)) {
+		inherit(life);
 		life->since = 0;
+		life->seeded = 0;
 		forget_connection(life);
 	}
 	hop.since = life->since;
+	if (life->seeded)
+		hop.flags |= EVENT_SINCE_SEED;
 	life->since = hop.time;
+	life->seeded = 0;
 	life->state = newstate;
 
 	filter_and_emit(sk, inet, life, &hop);
@@ -145,4 +174,52 @@ int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 	COUNT(recovered);
 	on_transition(sk, life, oldstate, newstate);
 	return 0;
+}
+
+/*
+ * The first to receive or send on a child that is still its listener's, or
+ * nobody's, is who serves it: in a pre-fork server the worker, where the
+ * listener was opened by the parent. For every other socket this ends at a
+ * flag.
+ */
+static __always_inline int on_io(const struct sock *sk)
+{
+	const struct tcp_sock *tp;
+	struct owner owner;
+	struct hop now = {};
+	struct life *life;
+
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	life = bpf_sk_storage_get(&lives, (void *)sk, 0, 0);
+	if (!life || life->bound || life->state == TCP_CLOSE)
+		return 0;
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tp || __sync_val_compare_and_swap(&life->bound, 0, 1))
+		return 0;
+
+	current_owner(&owner, OWNER_IO);
+	set_owner(life, &owner);
+	if (life->verdict != PASS)
+		return 0;
+	now.time = bpf_ktime_get_ns();
+	now.current = owner.process;
+	now.oldstate = life->state;
+	now.newstate = life->state;
+	emit(sk, &tp->inet_conn.icsk_inet, life, EVENT_OWNER, &now,
+	     bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport),
+	     bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport));
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(received, const struct sock *sk)
+{
+	return on_io(sk);
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sent, const struct sock *sk)
+{
+	return on_io(sk);
 }

@@ -32,6 +32,7 @@ type TcpstatesEvent struct {
 	Raddr    [16]uint8
 	Curcomm  [16]int8
 	Comm     [16]int8
+	Cgroup   uint64
 	Curpid   uint32
 	Pid      uint32
 	Uid      uint32
@@ -44,19 +45,29 @@ type TcpstatesEvent struct {
 	Newstate uint8
 	Kind     uint8
 	Size     uint16
-	Pad      [4]uint8
+	Source   uint8
+	Flags    uint8
+	Pad      [2]uint8
 }
 
 type TcpstatesLife struct {
-	_       structs.HostLayout
-	Since   uint64
-	Owner   TcpstatesProcess
+	_      structs.HostLayout
+	Since  uint64
+	Owners [2]struct {
+		_       structs.HostLayout
+		Process TcpstatesProcess
+		Source  uint8
+		Pad     [3]uint8
+		Cgroup  uint64
+	}
+	Bound   uint32
 	Mark    uint16
 	State   uint8
 	Verdict uint8
 	Holds   bool
-	Pad     [3]uint8
-	_       [4]byte
+	Turn    uint8
+	Seeded  bool
+	Pad     [5]uint8
 	Held    struct {
 		_        structs.HostLayout
 		Time     uint64
@@ -64,7 +75,8 @@ type TcpstatesLife struct {
 		Current  TcpstatesProcess
 		Oldstate uint8
 		Newstate uint8
-		Pad      [2]uint8
+		Flags    uint8
+		Pad      [1]uint8
 	}
 }
 
@@ -88,6 +100,8 @@ const (
 	TcpstatesMapLives           = "lives"
 	TcpstatesMapPorts           = "ports"
 	TcpstatesProgFirst          = "first"
+	TcpstatesProgReceived       = "received"
+	TcpstatesProgSent           = "sent"
 	TcpstatesProgTwin           = "twin"
 	TcpstatesVarOnlyFamily      = "only_family"
 	TcpstatesVarOnlyLports      = "only_lports"
@@ -138,8 +152,10 @@ type TcpstatesSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesProgramSpecs struct {
-	First *ebpf.ProgramSpec `ebpf:"first"`
-	Twin  *ebpf.ProgramSpec `ebpf:"twin"`
+	First    *ebpf.ProgramSpec `ebpf:"first"`
+	Received *ebpf.ProgramSpec `ebpf:"received"`
+	Sent     *ebpf.ProgramSpec `ebpf:"sent"`
+	Twin     *ebpf.ProgramSpec `ebpf:"twin"`
 }
 
 // TcpstatesMapSpecs contains maps before they are loaded into the kernel.
@@ -213,13 +229,17 @@ type TcpstatesVariables struct {
 //
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesPrograms struct {
-	First *ebpf.Program `ebpf:"first"`
-	Twin  *ebpf.Program `ebpf:"twin"`
+	First    *ebpf.Program `ebpf:"first"`
+	Received *ebpf.Program `ebpf:"received"`
+	Sent     *ebpf.Program `ebpf:"sent"`
+	Twin     *ebpf.Program `ebpf:"twin"`
 }
 
 func (p *TcpstatesPrograms) Close() error {
 	return _TcpstatesClose(
 		p.First,
+		p.Received,
+		p.Sent,
 		p.Twin,
 	)
 }

@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"internal/wire":       {"tcpstates/bpf", "tcpstates/internal/event"},
 	"internal/feature":    {"github.com/cilium/ebpf/...", "golang.org/x/sys/..."},
 	"internal/filter":     {"tcpstates/internal/event"},
+	"internal/cgroup":     {"tcpstates/internal/event", "golang.org/x/sys/..."},
 	"internal/column":     {"tcpstates/internal/event"},
 	"internal/output":     {"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline"},
 	"internal/pipeline":   {"tcpstates/internal/event"},

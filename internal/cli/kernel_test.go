@@ -128,8 +128,16 @@ type record struct {
 	UID      *uint32    `json:"uid"`
 	PID      uint32     `json:"pid"`
 	Comm     string     `json:"comm"`
+	Source   string     `json:"source"`
+	CgroupID uint64     `json:"cgroupid"`
+	Cgroup   string     `json:"cgroup"`
+	Contain  string     `json:"container"`
+	Unit     string     `json:"unit"`
+	Pod      string     `json:"pod"`
 	CurPID   *uint32    `json:"curpid"`
 	CurComm  string     `json:"curcomm"`
+	ClosePID *uint32    `json:"closerpid"`
+	Closer   string     `json:"closercomm"`
 	Family   uint8      `json:"family"`
 	LAddr    netip.Addr `json:"laddr"`
 	LPort    uint16     `json:"lport"`
@@ -138,6 +146,7 @@ type record struct {
 	OldState string     `json:"oldstate"`
 	NewState string     `json:"newstate"`
 	MS       *float64   `json:"ms"`
+	MSMin    *float64   `json:"ms_min"`
 	Shown    uint64     `json:"shown"`
 	Lost     uint64     `json:"lost"`
 	Missed   uint64     `json:"missed"`

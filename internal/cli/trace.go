@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpstates/internal/cgroup"
 	"tcpstates/internal/event"
 	"tcpstates/internal/feature"
 	"tcpstates/internal/output"
@@ -158,7 +159,9 @@ func (a *app) pump(ctx context.Context, source tracer, sink pipeline.Sink, flags
 		}
 	}
 
-	stop.Shown, err = pipeline.Run(source, sink, uint64(flags.count))
+	places := cgroup.NewResolver()
+	defer places.Close()
+	stop.Shown, err = pipeline.Run(source, []pipeline.Stage{places}, sink, uint64(flags.count))
 	if err != nil {
 		return stop, err
 	}

@@ -26,13 +26,35 @@ type Column struct {
 	Cut Cut
 	// Number says that the data is a JSON number, and not a string.
 	Number bool
-	// Always says that the column is known of events of every kind; the
-	// others belong to transitions.
-	Always bool
+	// Of says to events of which kinds the column belongs.
+	Of Kinds
 	// Data appends the value for programs to read.
 	Data func(dst []byte, e *event.Event, s *State) []byte
 	// Text appends the value for people to read; nil stands for Data.
 	Text func(dst []byte, e *event.Event, s *State) []byte
+}
+
+// Kinds is a set of kinds of events.
+type Kinds uint8
+
+const (
+	// Sockets are the events that speak of one socket.
+	Sockets Kinds = iota
+	// Transitions are the changes of a socket's state alone.
+	Transitions
+	// Everything is every event.
+	Everything
+)
+
+// Has tells whether the set has the kind.
+func (k Kinds) Has(kind event.Kind) bool {
+	switch k {
+	case Transitions:
+		return kind == event.KindTransition
+	case Sockets:
+		return kind == event.KindTransition || kind == event.KindOwner
+	}
+	return true
 }
 
 // Cut is a way to shorten a value.
@@ -60,12 +82,12 @@ type State struct {
 
 // The columns.
 var (
-	Type = Column{Name: "type", Always: true,
+	Type = Column{Name: "type", Of: Everything,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, kindName(e.Kind)...) }}
-	Time = Column{Name: "time", Header: "TIME", Width: 12, Min: 8, Drop: 4, Cut: CutPrecision, Always: true,
+	Time = Column{Name: "time", Header: "TIME", Width: 12, Min: 8, Drop: 4, Cut: CutPrecision, Of: Everything,
 		Data: func(dst []byte, e *event.Event, s *State) []byte { return s.utc.appendRFC3339(dst, e.Wall) },
 		Text: func(dst []byte, e *event.Event, s *State) []byte { return s.local.appendMillis(dst, e.Wall) }}
-	Elapsed = Column{Name: "elapsed", Header: "TIME(s)", Width: 10, Number: true, Always: true, Data: elapsed}
+	Elapsed = Column{Name: "elapsed", Header: "TIME(s)", Width: 10, Number: true, Of: Everything, Data: elapsed}
 	Sock    = Column{Name: "sock", Header: "SOCK", Width: 8, Min: 6, Drop: 1,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, e.Cookie, 16) }}
 	SkAddr = Column{Name: "skaddr", Header: "SKADDR", Width: 16,
@@ -95,19 +117,36 @@ var (
 	RAddr = Column{Name: "raddr", Header: "RADDR", Width: 15, Max: 39, Cut: CutAddress, Data: remoteAddr}
 	RPort = Column{Name: "rport", Header: "RPORT", Width: 5, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendPort(dst, e.Remote.Port()) }}
-	OldState = Column{Name: "oldstate", Header: "OLDSTATE", Width: 11,
+	OldState = Column{Name: "oldstate", Header: "OLDSTATE", Width: 11, Of: Transitions,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.OldState.String()...) }}
-	NewState = Column{Name: "newstate", Header: "NEWSTATE", Width: 11,
+	NewState = Column{Name: "newstate", Header: "NEWSTATE", Width: 11, Of: Transitions,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.NewState.String()...) }}
-	MS = Column{Name: "ms", Header: "MS", Width: 9, Min: 7, Number: true,
+	MS = Column{Name: "ms", Header: "MS", Width: 9, Min: 7, Number: true, Of: Transitions,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendMillis(dst, e, 6) },
-		Text: func(dst []byte, e *event.Event, _ *State) []byte { return appendMillis(dst, e, 3) }}
-	Lost = Column{Name: "lost", Number: true, Always: true, Data: lost}
+		Text: durationText}
+	MSMin  = Column{Name: "ms_min", Header: "MS>=", Width: 9, Min: 7, Number: true, Of: Transitions, Data: durationAtLeast}
+	Source = Column{Name: "source", Header: "SOURCE", Width: 9,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Source.String()...) }}
+	CgroupID = Column{Name: "cgroupid", Header: "CGROUPID", Width: 10, Number: true, Data: cgroupID}
+	Cgroup   = Column{Name: "cgroup", Header: "CGROUP", Width: 30, Min: 10, Max: 100, Cut: CutEnd,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, e.Owner.Place.Cgroup) }}
+	Container = Column{Name: "container", Header: "CONTAINER", Width: 12, Max: 64, Cut: CutEnd,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Place.Container...) }}
+	Unit = Column{Name: "unit", Header: "UNIT", Width: 20, Min: 8, Max: 40, Cut: CutEnd,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, e.Owner.Place.Unit) }}
+	Pod = Column{Name: "pod", Header: "POD", Width: 36,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Place.Pod...) }}
+	CloserPID  = Column{Name: "closerpid", Header: "CLOSERPID", Width: 9, Number: true, Of: Transitions, Data: closerPID}
+	CloserComm = Column{Name: "closercomm", Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Transitions, Data: closerComm}
+	Lost       = Column{Name: "lost", Number: true, Of: Everything, Data: lost}
 )
 
 func kindName(k event.Kind) string {
-	if k == event.KindLost {
+	switch k {
+	case event.KindLost:
 		return "lost"
+	case event.KindOwner:
+		return "owner"
 	}
 	return "transition"
 }
@@ -154,6 +193,43 @@ func appendMillis(dst []byte, e *event.Event, digits int) []byte {
 		return dst
 	}
 	return appendFixed(dst, int64(d), 6, digits)
+}
+
+// durationText appends ">=" before a duration of which the beginning is not
+// known.
+func durationText(dst []byte, e *event.Event, _ *State) []byte {
+	if least, known := e.AtLeast(); known && e.Before {
+		return appendFixed(append(dst, ">="...), int64(least), 6, 3)
+	}
+	return appendMillis(dst, e, 3)
+}
+
+func durationAtLeast(dst []byte, e *event.Event, _ *State) []byte {
+	if least, known := e.AtLeast(); known && e.Before {
+		return appendFixed(dst, int64(least), 6, 6)
+	}
+	return dst
+}
+
+func cgroupID(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Owner.Cgroup == 0 {
+		return dst
+	}
+	return strconv.AppendUint(dst, e.Owner.Cgroup, 10)
+}
+
+func closerPID(dst []byte, e *event.Event, _ *State) []byte {
+	if !e.Closes {
+		return dst
+	}
+	return strconv.AppendUint(dst, uint64(e.Current.PID), 10)
+}
+
+func closerComm(dst []byte, e *event.Event, _ *State) []byte {
+	if !e.Closes {
+		return dst
+	}
+	return e.Current.Comm.AppendText(dst)
 }
 
 func lost(dst []byte, e *event.Event, _ *State) []byte {

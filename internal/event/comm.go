@@ -31,7 +31,13 @@ func (c *Comm) bytes() []byte {
 // character, and each byte that is no UTF-8, stands as \xNN, and a backslash
 // as \\, so that the form is unambiguous.
 func (c *Comm) AppendText(dst []byte) []byte {
-	name := c.bytes()
+	return AppendText(dst, c.bytes())
+}
+
+// AppendText appends text of another process's making in the printable form
+// that Comm.AppendText describes.
+func AppendText[T string | []byte](dst []byte, text T) []byte {
+	name := []byte(text)
 	if isPlain(name) {
 		return append(dst, name...)
 	}

@@ -16,6 +16,9 @@ const (
 	KindTransition Kind = 1 + iota
 	// KindLost tells that transitions happened which nobody will see.
 	KindLost
+	// KindOwner tells that a socket has another owner than was said before.
+	// OldState and NewState are the socket's present state.
+	KindOwner
 )
 
 // Family is an address family of sockets: 4 or 6. A dual-stack IPv6 socket
@@ -48,7 +51,7 @@ type Event struct {
 	// Wall is the same moment in nanoseconds since the Unix epoch.
 	Wall int64
 
-	// Of a transition:
+	// Of a transition and an owner:
 
 	// OldState and NewState are equal when the kernel set a state that the
 	// socket was in already; only raw tracing reports those.
@@ -56,6 +59,9 @@ type Event struct {
 	// Since is when OldState began, in nanoseconds of CLOCK_MONOTONIC; zero
 	// means that it is not known.
 	Since uint64
+	// Before says that OldState began before Since, which is only when the
+	// socket was first looked at.
+	Before bool
 	// Cookie identifies the socket as long as the machine is up
 	// (sock_gen_cookie). It survives a reconnect of the same socket.
 	Cookie uint64
@@ -73,8 +79,11 @@ type Event struct {
 	// UID is the user the socket belongs to; a child that was not accepted
 	// yet has its listener's.
 	UID uint32
-	// Owner is the process that opened the socket or its listener.
-	Owner Process
+	// Owner is the process that the socket belongs to.
+	Owner Owner
+	// Closes says that Current closes the socket with this transition, or its
+	// sending side. It can be another than the owner.
+	Closes bool
 	// Current is the process that was on the CPU, whether or not the socket
 	// is any business of it.
 	Current Process
@@ -87,6 +96,15 @@ type Event struct {
 
 // Duration is the time spent in OldState, and false if it is not known.
 func (e *Event) Duration() (time.Duration, bool) {
+	if e.Before {
+		return 0, false
+	}
+	return e.AtLeast()
+}
+
+// AtLeast is the time that the socket is known to have spent in OldState: all
+// of it if Duration is known. It is false if nothing is known.
+func (e *Event) AtLeast() (time.Duration, bool) {
 	if e.Since == 0 || e.Since > e.Ktime {
 		return 0, false
 	}

@@ -45,7 +45,7 @@ func (b *bcc) Start(event.Start) error {
 
 // Write implements pipeline.Sink.
 func (b *bcc) Write(e *event.Event) error {
-	if e.Kind == event.KindLost {
+	if e.Kind != event.KindTransition {
 		b.noteLoss(e)
 		return nil
 	}

@@ -14,9 +14,11 @@ func dataColumns(o Options) []*column.Column {
 	columns := []*column.Column{
 		&column.Type, &column.Time,
 		&column.Sock, &column.SkAddr, &column.Netns, &column.UID,
-		&column.PID, &column.Comm, &column.CurPID, &column.CurComm,
+		&column.PID, &column.Comm, &column.Source,
+		&column.CgroupID, &column.Cgroup, &column.Container, &column.Unit, &column.Pod,
+		&column.CurPID, &column.CurComm, &column.CloserPID, &column.CloserComm,
 		&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
-		&column.OldState, &column.NewState, &column.MS, &column.Lost,
+		&column.OldState, &column.NewState, &column.MS, &column.MSMin, &column.Lost,
 	}
 	if o.Elapsed {
 		columns = slices.Insert(columns, 2, &column.Elapsed)
@@ -55,7 +57,7 @@ func (c *csv) Write(e *event.Event) error {
 		if i > 0 {
 			line = append(line, ',')
 		}
-		if !col.Always && e.Kind != event.KindTransition {
+		if !col.Of.Has(e.Kind) {
 			continue
 		}
 		start := len(line)

@@ -27,9 +27,13 @@ func (d *dropIn) Flush() error { return d.flush() }
 // Stop implements pipeline.Sink.
 func (d *dropIn) Stop(event.Stop) error { return d.flush() }
 
-// noteLoss tells of a loss beside the data, where those tools do. A failure
-// to write it is no failure of the trace; the summary tells of the loss again.
+// noteLoss tells of a loss beside the data, where those tools do, and passes
+// over other events that they do not know. A failure to write it is no failure
+// of the trace; the summary tells of the loss again.
 func (d *dropIn) noteLoss(e *event.Event) {
+	if e.Kind != event.KindLost {
+		return
+	}
 	fmt.Fprintf(d.options.Notes, "%s\n", appendLoss(nil, e.Lost))
 }
 

@@ -40,7 +40,7 @@ func (j *jsonLines) Write(e *event.Event) error {
 	line := j.lines
 	separator := byte('{')
 	for _, c := range j.columns {
-		if !c.Always && e.Kind != event.KindTransition {
+		if !c.Of.Has(e.Kind) {
 			continue
 		}
 		before := len(line)

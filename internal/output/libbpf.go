@@ -30,7 +30,7 @@ func (l *libbpf) Start(event.Start) error {
 
 // Write implements pipeline.Sink.
 func (l *libbpf) Write(e *event.Event) error {
-	if e.Kind == event.KindLost {
+	if e.Kind != event.KindTransition {
 		l.noteLoss(e)
 		return nil
 	}

@@ -39,11 +39,11 @@ func at(d time.Duration) (wall int64, ktime uint64) {
 }
 
 // hop makes a transition; lasted negative means that the duration is unknown.
-func hop(after, lasted time.Duration, oldState, newState event.State, local, remote string, owner event.Process) event.Event {
+func hop(after, lasted time.Duration, oldState, newState event.State, local, remote string, process event.Process) event.Event {
 	e := event.Event{
 		Kind: event.KindTransition, OldState: oldState, NewState: newState,
 		Local: netip.MustParseAddrPort(local), Remote: netip.MustParseAddrPort(remote),
-		Cookie: 0x1f, SkAddr: 0xffff8caa72f86300, Netns: 4026531840, UID: 1000, Owner: owner,
+		Cookie: 0x1f, SkAddr: 0xffff8caa72f86300, Netns: 4026531840, UID: 1000, Owner: event.Owner{Process: process},
 		Current: event.Process{PID: 0, Comm: event.CommOf("swapper/2")},
 		Family:  event.IPv4,
 	}
@@ -85,7 +85,21 @@ func scene() []event.Event {
 		hop(2*time.Second, 0, event.Close, event.SynSent, "127.0.0.1:0", "127.0.0.1:22", nobody),
 	}
 	events[7].Current = hostile
-	return events
+	events[1].Owner.Source = event.SourceConnect
+	events[5].Closes = true
+	events[7].Before = true
+	worker := hop(2100*time.Millisecond, -1, event.Established, event.Established, "127.0.0.1:80", "127.0.0.1:40001", server)
+	worker.Kind = event.KindOwner
+	worker.Owner.Source = event.SourceIO
+	worker.Owner.Cgroup = 4242
+	worker.Owner.Place = event.Place{
+		Cgroup: "/system.slice/a \"b\",\x1b.service", Unit: "a \"b\",\x1b.service",
+		Container: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+		Pod:       "01234567-89ab-cdef-0123-456789abcdef",
+	}
+	served := worker
+	served.Kind, served.NewState = event.KindTransition, event.FinWait1
+	return append(events, worker, served)
 }
 
 var start = event.Start{Version: "v0.1", Kernel: `6.18 "quoted"`, Backend: "tp_btf, ring buffer, socket storage"}

@@ -86,8 +86,11 @@ func (t *table) putHeader() error {
 
 // Write implements pipeline.Sink.
 func (t *table) Write(e *event.Event) error {
-	if e.Kind == event.KindLost {
+	switch e.Kind {
+	case event.KindLost:
 		return t.put(t.appendLost(t.lines, e))
+	case event.KindOwner: // the lines to come carry it
+		return nil
 	}
 	line := t.lines
 	for i, c := range t.layout.Columns {

@@ -19,6 +19,12 @@ type Source interface {
 	Pending() bool
 }
 
+// Stage adds to events what is known of them elsewhere.
+type Stage interface {
+	// Apply changes the event in place.
+	Apply(e *event.Event)
+}
+
 // Sink writes events. No method keeps a reference to the event.
 type Sink interface {
 	// Start comes first, once.
@@ -31,12 +37,12 @@ type Sink interface {
 	Stop(s event.Stop) error
 }
 
-// Run moves events from source to sink until the source ends or limit
+// Run moves events from source through the stages to sink until the source ends or limit
 // transitions are written, zero meaning no limit. Whenever the source would
 // have to wait, the sink is flushed: so a lone event is seen at once, and in a
 // burst the sink's buffer decides. It returns how many transitions were
 // written.
-func Run(source Source, sink Sink, limit uint64) (written uint64, err error) {
+func Run(source Source, stages []Stage, sink Sink, limit uint64) (written uint64, err error) {
 	var e event.Event
 	for {
 		if err := source.Read(&e); err != nil {
@@ -44,6 +50,9 @@ func Run(source Source, sink Sink, limit uint64) (written uint64, err error) {
 				err = nil
 			}
 			return written, errors.Join(err, Writing(sink.Flush()))
+		}
+		for _, stage := range stages {
+			stage.Apply(&e)
 		}
 		if err := sink.Write(&e); err != nil {
 			return written, Writing(err)

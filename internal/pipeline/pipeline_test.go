@@ -43,6 +43,21 @@ func (l *log) Write(e *event.Event) error {
 	return l.failWith
 }
 
+// counter is a stage that counts.
+type counter int
+
+func (c *counter) Apply(*event.Event) { *c++ }
+
+// flushes counts those among what a sink did.
+func flushes(did []uint64) (n int) {
+	for _, time := range did {
+		if time == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func events(times ...uint64) (all []event.Event) {
 	for _, time := range times {
 		all = append(all, event.Event{Kind: event.KindTransition, Ktime: time})
@@ -75,9 +90,13 @@ func TestRun(t *testing.T) {
 			did: []uint64{1}, want: broken},
 	} {
 		sink := &log{failWith: test.failure}
-		written, err := Run(&tape{batches: test.batches, err: test.readErr}, sink, test.limit)
+		stage := new(counter)
+		written, err := Run(&tape{batches: test.batches, err: test.readErr}, []Stage{stage, stage}, sink, test.limit)
 		if written != test.written || !errors.Is(err, test.want) || test.want == nil && err != nil {
 			t.Errorf("%s: %d written, error %v; want %d, %v", test.name, written, err, test.written, test.want)
+		}
+		if want := 2 * (len(sink.did) - flushes(sink.did)); int(*stage) != want {
+			t.Errorf("%s: the stages were applied %d times, want %d", test.name, *stage, want)
 		}
 		if !slices.Equal(sink.did, test.did) {
 			t.Errorf("%s: the sink did %v, want %v", test.name, sink.did, test.did)

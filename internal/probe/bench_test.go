@@ -28,7 +28,7 @@ func BenchmarkKernel(b *testing.B) {
 		kerneltest.Storm(b, ns, connections)
 		events := len(c.end(b))
 		var total float64
-		for _, program := range []*ebpf.Program{c.objects.First, c.objects.Twin} {
+		for _, program := range []*ebpf.Program{c.objects.Programs["first"], c.objects.Programs["twin"]} {
 			s, err := program.Stats()
 			if err != nil {
 				b.Fatal(err)

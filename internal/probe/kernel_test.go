@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -30,7 +29,8 @@ func (steadyClock) Wall(ktime uint64) int64 { return int64(ktime) }
 type collector struct {
 	*Tracer
 	done   chan struct{} // closed after the last event
-	events []event.Event
+	events []event.Event // the transitions
+	owners []event.Event // the changes of owner
 	err    error
 }
 
@@ -46,7 +46,7 @@ func trace(t testing.TB, o Options) *collector {
 	c := &collector{Tracer: tracer, done: make(chan struct{}), events: make([]event.Event, 0, 300_000)}
 	go func() {
 		defer close(c.done)
-		_, c.err = pipeline.Run(tracer, c, 0)
+		_, c.err = pipeline.Run(tracer, nil, c, 0)
 	}()
 	t.Cleanup(func() {
 		tracer.Stop()
@@ -60,7 +60,12 @@ func (c *collector) Start(event.Start) error { return nil }
 func (c *collector) Flush() error            { return nil }
 func (c *collector) Stop(event.Stop) error   { return nil }
 func (c *collector) Write(e *event.Event) error {
-	c.events = append(c.events, *e)
+	switch e.Kind {
+	case event.KindTransition:
+		c.events = append(c.events, *e)
+	case event.KindOwner:
+		c.owners = append(c.owners, *e)
+	}
 	return nil
 }
 
@@ -87,7 +92,7 @@ func requireTotals(t testing.TB, c *collector) Totals {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if totals.Missed != 0 || totals.Lost != 0 || totals.Emitted != uint64(len(c.events)) {
+	if totals.Missed != 0 || totals.Lost != 0 || totals.Emitted != uint64(len(c.events)+len(c.owners)) {
 		t.Errorf("%d events were read, and the account is %+v", len(c.events), totals)
 	}
 	return totals
@@ -257,7 +262,7 @@ func TestOwnerIsWhoOpenedTheSocketOrItsListener(t *testing.T) {
 			want = self
 			current = append(current, e.Current)
 		}
-		if e.Owner != want {
+		if e.Owner.Process != want {
 			t.Errorf("%v: owner %v, want %v", kerneltest.TransitionOf(&e), e.Owner, want)
 		}
 	}
@@ -289,7 +294,7 @@ func TestUnknownOwnerOfAnOlderListener(t *testing.T) {
 		ns.Settle(t)
 		port := l.Addr().(*net.TCPAddr).AddrPort().Port()
 		for _, e := range of(ns, c.end(t)) {
-			if e.Local.Port() == port && e.Owner != (event.Process{}) {
+			if e.Local.Port() == port && e.Owner.PID != 0 {
 				t.Errorf("%v: owner %v, which nobody can know", kerneltest.TransitionOf(&e), e.Owner)
 			}
 			if _, known := e.Duration(); known && e.OldState == event.Listen {
@@ -362,10 +367,11 @@ func TestFiltersKeepConnectionsWhole(t *testing.T) {
 
 // hop is what one transition says of itself, wherever it was held.
 type hop struct {
-	old, new       event.State
-	since          bool
-	owner, current event.Process
-	ktime          uint64
+	old, new event.State
+	since    bool
+	owner    event.Owner
+	current  event.Process
+	ktime    uint64
 }
 
 func hopOf(e *event.Event) hop {
@@ -466,10 +472,12 @@ func TestGapIsToldAndHasNoDuration(t *testing.T) {
 		client, server := kerneltest.Connect(t, l)
 		// The programs sleep through the client's ESTABLISHED>FIN_WAIT1 and
 		// FIN_WAIT1>FIN_WAIT2.
-		c.detach(t)
+		if err := c.detach(); err != nil {
+			t.Errorf("detach: %v", err)
+		}
 		client.CloseWrite()
-		if err := c.attachPrograms(); err != nil {
-			t.Fatalf("attach again: %v", err)
+		if err := c.attach(); err != nil {
+			t.Errorf("attach again: %v", err)
 		}
 		server.Close()
 		client.Close()
@@ -495,15 +503,6 @@ func TestGapIsToldAndHasNoDuration(t *testing.T) {
 	}
 	if totals.Gaps != 2 { // the client's, and the server's ESTABLISHED>CLOSE_WAIT
 		t.Errorf("%d gaps, want 2", totals.Gaps)
-	}
-}
-
-// detach takes the programs away from the tracepoint, and waits until none is
-// running.
-func (c *collector) detach(t *testing.T) {
-	t.Helper()
-	if err := errors.Join(c.twin.Close(), c.first.Close()); err != nil {
-		t.Fatalf("detach: %v", err)
 	}
 }
 

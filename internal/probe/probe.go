@@ -11,10 +11,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
-	"tcpstates/bpf"
 	"tcpstates/internal/event"
 	"tcpstates/internal/filter"
 	"tcpstates/internal/wire"
@@ -52,13 +50,13 @@ type Options struct {
 // Tracer is a pipeline.Source of live events. Read and Pending belong to one
 // goroutine; Stop may be called from any other.
 type Tracer struct {
-	objects bpf.TcpstatesObjects
+	objects *ebpf.Collection
 	// The links are kept because one that is garbage-collected detaches its
 	// program without a word.
-	first, twin link.Link
-	reader      *ringbuf.Reader
-	clock       Clock
-	nap         time.Duration
+	links  []link.Link
+	reader *ringbuf.Reader
+	clock  Clock
+	nap    time.Duration
 
 	record   ringbuf.Record
 	unread   bool   // the ring buffer had nothing more to give
@@ -84,90 +82,6 @@ func Open(o Options) (*Tracer, error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-// load makes the maps and programs, as the options want them.
-func (t *Tracer) load(o Options) error {
-	// Kernels with the features needed account maps to the cgroup and ignore
-	// the limit on locked memory; where one still asks, loading will tell.
-	_ = rlimit.RemoveMemlock()
-	spec, err := bpf.LoadTcpstates()
-	if err != nil {
-		return fmt.Errorf("read the embedded programs: %w", err)
-	}
-	if err := lower(spec, o); err != nil {
-		return err
-	}
-	if err := spec.LoadAndAssign(&t.objects, nil); err != nil {
-		return fmt.Errorf("load the programs: %w", err)
-	}
-	if err := setPorts(t.objects.Ports, o.Filter); err != nil {
-		t.Close()
-		return err
-	}
-	return nil
-}
-
-// lower sets the constants of the programs.
-func lower(spec *ebpf.CollectionSpec, o Options) error {
-	spec.Maps["events"].MaxEntries = uint32(o.BufferSize)
-
-	var family uint16
-	switch o.Filter.Family {
-	case event.IPv4:
-		family = unix.AF_INET
-	case event.IPv6:
-		family = unix.AF_INET6
-	}
-	for name, value := range map[string]any{
-		"only_family":      family,
-		"only_lports":      o.Filter.LocalPorts != nil,
-		"only_rports":      o.Filter.RemotePorts != nil,
-		"self_transitions": o.SelfTransitions,
-	} {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return fmt.Errorf("set %s of the programs: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// The keys of the map of port sets: LPORTS and RPORTS of bpf/filter.h.
-const (
-	localPorts  = uint32(0)
-	remotePorts = uint32(1)
-)
-
-func setPorts(sets *ebpf.Map, f filter.Set) error {
-	for key, ports := range map[uint32]*filter.Ports{localPorts: f.LocalPorts, remotePorts: f.RemotePorts} {
-		if ports == nil {
-			continue
-		}
-		if err := sets.Put(key, ports[:]); err != nil {
-			return fmt.Errorf("hand over the ports: %w", err)
-		}
-	}
-	return nil
-}
-
-// start makes the reader before there is something to read.
-func (t *Tracer) start() (err error) {
-	if t.reader, err = ringbuf.NewReader(t.objects.Events); err != nil {
-		return fmt.Errorf("map the ring buffer: %w", err)
-	}
-	return t.attachPrograms()
-}
-
-// attachPrograms starts the programs: the twin relies on running after the
-// first.
-func (t *Tracer) attachPrograms() (err error) {
-	if t.first, err = link.AttachTracing(link.TracingOptions{Program: t.objects.First}); err != nil {
-		return fmt.Errorf("attach to sock:inet_sock_set_state: %w", err)
-	}
-	if t.twin, err = link.AttachTracing(link.TracingOptions{Program: t.objects.Twin}); err != nil {
-		return fmt.Errorf("attach the second program to sock:inet_sock_set_state: %w", err)
-	}
-	return nil
 }
 
 // maxNap is how long an event may wait in the ring buffer before it is read,
@@ -243,32 +157,13 @@ func monotonic() uint64 {
 	return uint64(ts.Nano())
 }
 
-// counts is the sum of the programs' counters over the CPUs.
-func (t *Tracer) counts() (sum bpf.TcpstatesCounts, err error) {
-	var perCPU []bpf.TcpstatesCounts
-	if err := t.objects.Counters.Lookup(uint32(0), &perCPU); err != nil {
-		return sum, fmt.Errorf("read the programs' counters: %w", err)
-	}
-	for _, c := range perCPU {
-		sum.Emitted += c.Emitted
-		sum.Lost += c.Lost
-		sum.Recovered += c.Recovered
-		sum.Deferred += c.Deferred
-		sum.Gaps += c.Gaps
-	}
-	return sum, nil
-}
-
 // Stop detaches the programs and makes Read come to its end. It may be called
 // more than once.
 func (t *Tracer) Stop() {
 	if t.stopped.Swap(true) {
 		return
 	}
-	// In this order the first program has handled all that the twin did not
-	// see. Errors leave nothing to do: the programs go with the process.
-	_ = t.twin.Close()
-	_ = t.first.Close()
+	_ = t.detach() // errors leave nothing to do: the programs go with the process
 	// A program may still be running on another CPU; this waits for an RCU
 	// grace period, so that its record is in the ring buffer.
 	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
@@ -278,48 +173,15 @@ func (t *Tracer) Stop() {
 // membarrierGlobal is MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
 const membarrierGlobal = 1
 
-// Totals are the account of a trace.
-type Totals struct {
-	// Emitted records were put into the ring buffer.
-	Emitted uint64
-	// Lost records found it full.
-	Lost uint64
-	// Missed transitions were seen by neither of the two programs.
-	Missed uint64
-	// Recovered transitions were missed by the first and seen by the twin.
-	Recovered uint64
-	// Gaps were found between two transitions of one socket.
-	Gaps uint64
-}
-
-// Totals gives the account so far; it is exact after Stop.
-func (t *Tracer) Totals() (Totals, error) {
-	c, err := t.counts()
-	if err != nil {
-		return Totals{}, err
-	}
-	stats, err := t.objects.First.Stats()
-	if err != nil {
-		return Totals{}, fmt.Errorf("read the programs' statistics: %w", err)
-	}
-	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps}
-	// What the first did not handle, the twin did, or nobody.
-	if unhandled := stats.RecursionMisses + c.Deferred; unhandled > c.Recovered {
-		totals.Missed = unhandled - c.Recovered
-	}
-	return totals, nil
-}
-
 // Close gives everything back to the kernel. Read must not be running.
 func (t *Tracer) Close() error {
 	var errs []error
-	for _, l := range []link.Link{t.twin, t.first} {
-		if l != nil && !t.stopped.Load() {
-			errs = append(errs, l.Close())
-		}
+	if !t.stopped.Load() {
+		errs = append(errs, t.detach())
 	}
 	if t.reader != nil {
 		errs = append(errs, t.reader.Close())
 	}
-	return errors.Join(append(errs, t.objects.Close())...)
+	t.objects.Close()
+	return errors.Join(errs...)
 }

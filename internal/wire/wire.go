@@ -15,8 +15,17 @@ import (
 // Size is the length of a record in bytes.
 const Size = int(unsafe.Sizeof(layout))
 
-// kindTransition is EVENT_TRANSITION of bpf/event.h.
-const kindTransition = 1
+// The kinds of records: enum event_kind of bpf/event.h.
+const (
+	kindTransition = 1
+	kindOwner      = 2
+)
+
+// The flags of a record: enum event_flags of bpf/event.h.
+const (
+	flagCloser    = 1 << 0
+	flagSinceSeed = 1 << 1
+)
 
 // The kernel's numbers of the address families (include/linux/socket.h).
 const (
@@ -40,7 +49,12 @@ func Decode(record []byte, e *event.Event) error {
 	if size := u16(r[unsafe.Offsetof(layout.Size):]); int(size) != Size {
 		return fmt.Errorf("a record that says it has %d bytes has %d", size, Size)
 	}
-	if kind := r[unsafe.Offsetof(layout.Kind)]; kind != kindTransition {
+	switch kind := r[unsafe.Offsetof(layout.Kind)]; kind {
+	case kindTransition:
+		e.Kind = event.KindTransition
+	case kindOwner:
+		e.Kind = event.KindOwner
+	default:
 		return fmt.Errorf("a record of unknown kind %d", kind)
 	}
 
@@ -63,7 +77,6 @@ func Decode(record []byte, e *event.Event) error {
 	e.Remote = netip.AddrPortFrom(remote, u16(r[unsafe.Offsetof(layout.Rport):]))
 	e.RawLocalPort = u16(r[unsafe.Offsetof(layout.TpLport):])
 
-	e.Kind = event.KindTransition
 	e.Wall = 0
 	e.Lost = 0
 	e.Ktime = u64(r[unsafe.Offsetof(layout.Time):])
@@ -76,6 +89,12 @@ func Decode(record []byte, e *event.Event) error {
 	e.UID = u32(r[unsafe.Offsetof(layout.Uid):])
 	e.Owner.PID = u32(r[unsafe.Offsetof(layout.Pid):])
 	e.Owner.Comm = event.Comm(r[unsafe.Offsetof(layout.Comm):])
+	e.Owner.Source = event.Source(r[unsafe.Offsetof(layout.Source)])
+	e.Owner.Cgroup = u64(r[unsafe.Offsetof(layout.Cgroup):])
+	e.Owner.Place = event.Place{}
+	flags := r[unsafe.Offsetof(layout.Flags)]
+	e.Closes = flags&flagCloser != 0
+	e.Before = flags&flagSinceSeed != 0
 	e.Current.PID = u32(r[unsafe.Offsetof(layout.Curpid):])
 	e.Current.Comm = event.Comm(r[unsafe.Offsetof(layout.Curcomm):])
 	return nil

@@ -40,6 +40,7 @@ func sample() bpf.TcpstatesEvent {
 		Curpid: 22, Pid: 4711, Uid: 33, Netns: 4026531840,
 		Lport: 80, Rport: 40000, TpLport: 81,
 		Family: afInet, Oldstate: 1, Newstate: 8, Kind: kindTransition, Size: uint16(Size),
+		Cgroup: 4242, Source: 5, Flags: flagCloser | flagSinceSeed,
 	}
 }
 
@@ -50,11 +51,15 @@ func TestDecode(t *testing.T) {
 		Cookie: 0x1f, SkAddr: 0xffff8881043ec0c0, Family: event.IPv4,
 		Local: netip.MustParseAddrPort("127.0.0.1:80"), Remote: netip.MustParseAddrPort("10.0.0.7:40000"),
 		RawLocalPort: 81, Netns: 4026531840, UID: 33,
-		Owner:   event.Process{PID: 4711, Comm: event.CommOf("nginx")},
+		Owner: event.Owner{
+			Process: event.Process{PID: 4711, Comm: event.CommOf("nginx")},
+			Source:  event.SourceIO, Cgroup: 4242,
+		},
+		Closes: true, Before: true,
 		Current: event.Process{PID: 22, Comm: event.CommOf("ksoftirqd/1")},
 	}
 	// The event is reused, and nothing of its past may show.
-	got := event.Event{Kind: event.KindLost, Wall: 7, Lost: 9}
+	got := event.Event{Kind: event.KindLost, Wall: 7, Lost: 9, Owner: event.Owner{Place: event.Place{Unit: "x"}}}
 	if err := Decode(encode(t, sample()), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +88,8 @@ func TestDecodeRefuses(t *testing.T) {
 		want   string
 	}{
 		"nothing":   {nil, "0 bytes"},
-		"too short": {encode(t, sample())[:Size-1], "127 bytes"},
-		"too long":  {append(encode(t, sample()), 0), "129 bytes"},
+		"too short": {encode(t, sample())[:Size-1], "135 bytes"},
+		"too long":  {append(encode(t, sample()), 0), "137 bytes"},
 		"size":      {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Size = 64 })), "says it has 64"},
 		"kind":      {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Kind = 9 })), "unknown kind 9"},
 		"family":    {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Family = 1 })), "unknown address family 1"},
@@ -113,7 +118,7 @@ func FuzzDecode(f *testing.F) {
 		if err := Decode(record, &e); err != nil {
 			return
 		}
-		if len(record) != Size || e.Kind != event.KindTransition {
+		if len(record) != Size || e.Kind != event.KindTransition && e.Kind != event.KindOwner {
 			t.Errorf("took %d bytes as %+v", len(record), e)
 		}
 		if !e.Local.IsValid() || !e.Remote.IsValid() {

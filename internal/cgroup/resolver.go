@@ -1,0 +1,150 @@
+package cgroup
+
+import (
+	"encoding/binary"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/event"
+)
+
+// Resolver is a pipeline.Stage that fills in the place of each event's owner.
+// It looks when an owner is first heard of, while the process lives, and
+// remembers what it found. It belongs to one goroutine.
+type Resolver struct {
+	mount  *os.File // of the version 2 hierarchy; nil if there is none
+	known  map[key]event.Place
+	handle [8]byte
+}
+
+// key is what a place is remembered by. Processes in the root of the version 2
+// hierarchy are told apart, since their place is in a version 1 hierarchy.
+type key struct {
+	cgroup uint64
+	pid    uint32
+}
+
+// maxKnown bounds the memory; beyond it everything is looked up anew.
+const maxKnown = 8192
+
+// NewResolver finds the machine's hierarchies. Without the version 2 one, or
+// the right to look into it by id (CAP_DAC_READ_SEARCH), places are found as
+// long as their processes live.
+func NewResolver() *Resolver {
+	r := &Resolver{known: map[key]event.Place{}}
+	if path := version2Mount(); path != "" {
+		r.mount, _ = os.Open(path) // nil has the same meaning
+	}
+	return r
+}
+
+// Close gives the hierarchy back.
+func (r *Resolver) Close() {
+	if r.mount != nil {
+		r.mount.Close()
+	}
+}
+
+// version2Mount is where the version 2 hierarchy is mounted (proc_pid_mountinfo(5)):
+// alone, or beside others in the hybrid layout. Empty if nowhere.
+func version2Mount() string {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(mounts)) {
+		before, after, found := strings.Cut(line, " - ")
+		if fields := strings.Fields(before); found && len(fields) > 4 && strings.HasPrefix(after, "cgroup2 ") {
+			return fields[4]
+		}
+	}
+	return ""
+}
+
+// Apply implements pipeline.Stage.
+func (r *Resolver) Apply(e *event.Event) {
+	if e.Owner.Source == event.SourceUnknown {
+		return
+	}
+	e.Owner.Place = r.Place(&e.Owner)
+}
+
+// Place finds the place of an owner; what cannot be found is empty.
+func (r *Resolver) Place(o *event.Owner) event.Place {
+	byCgroup := key{cgroup: o.Cgroup}
+	if place, found := r.known[byCgroup]; found && place.Cgroup != "/" {
+		return place
+	}
+	byProcess := key{cgroup: o.Cgroup, pid: o.PID}
+	if place, found := r.known[byProcess]; found {
+		return place
+	}
+	if len(r.known) >= maxKnown {
+		clear(r.known)
+	}
+	place, key := Parse(r.pathOf(o.Cgroup)), byCgroup
+	if place.Cgroup == "" || place.Cgroup == "/" {
+		place, key = Parse(processPath(o)), byProcess
+	}
+	r.known[key] = place
+	return place
+}
+
+// fileidKernfs is FILEID_KERNFS (include/linux/exportfs.h): a file handle that
+// is the id of a cgroup.
+const fileidKernfs = 0xfe
+
+// pathOf finds the path of a cgroup in the version 2 hierarchy by its id; empty
+// if it is gone or may not be looked up.
+func (r *Resolver) pathOf(id uint64) string {
+	if r.mount == nil || id == 0 {
+		return ""
+	}
+	binary.NativeEndian.PutUint64(r.handle[:], id)
+	fd, err := unix.OpenByHandleAt(int(r.mount.Fd()), unix.NewFileHandle(fileidKernfs, r.handle[:]), unix.O_RDONLY|unix.O_CLOEXEC)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return ""
+	}
+	path, inside := strings.CutPrefix(path, strings.TrimSuffix(r.mount.Name(), "/"))
+	if !inside || strings.HasSuffix(path, " (deleted)") {
+		return ""
+	}
+	return "/" + strings.TrimPrefix(path, "/")
+}
+
+// processPath is the path of a process's cgroup as /proc tells it (cgroups(7)):
+// that in the version 2 hierarchy, or if the process is in its root, that in
+// systemd's or any other. Empty if the process is gone, or its id is another
+// process's by now.
+func processPath(o *event.Owner) string {
+	dir := "/proc/" + strconv.FormatUint(uint64(o.PID), 10)
+	hierarchies, err := os.ReadFile(dir + "/cgroup")
+	if err != nil {
+		return ""
+	}
+	name, err := os.ReadFile(dir + "/comm")
+	if err != nil || event.CommOf(strings.TrimSuffix(string(name), "\n")) != o.Comm {
+		return ""
+	}
+	best := ""
+	for line := range strings.Lines(string(hierarchies)) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		controllers, path := fields[1], fields[2]
+		preferred := controllers == "" || controllers == "name=systemd"
+		if best == "" || best == "/" || preferred && path != "/" {
+			best = path
+		}
+	}
+	return best
+}

@@ -1,0 +1,55 @@
+package probe
+
+import (
+	"fmt"
+
+	"tcpstates/bpf"
+)
+
+// Totals are the account of a trace.
+type Totals struct {
+	// Emitted records were put into the ring buffer.
+	Emitted uint64
+	// Lost records found it full.
+	Lost uint64
+	// Missed transitions were seen by neither of the two programs.
+	Missed uint64
+	// Recovered transitions were missed by the first and seen by the twin.
+	Recovered uint64
+	// Gaps were found between two transitions of one socket.
+	Gaps uint64
+}
+
+// Totals gives the account so far; it is exact after Stop.
+func (t *Tracer) Totals() (Totals, error) {
+	c, err := t.counts()
+	if err != nil {
+		return Totals{}, err
+	}
+	stats, err := t.objects.Programs["first"].Stats()
+	if err != nil {
+		return Totals{}, fmt.Errorf("read the programs' statistics: %w", err)
+	}
+	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps}
+	// What the first did not handle, the twin did, or nobody.
+	if unhandled := stats.RecursionMisses + c.Deferred; unhandled > c.Recovered {
+		totals.Missed = unhandled - c.Recovered
+	}
+	return totals, nil
+}
+
+// counts is the sum of the programs' counters over the CPUs.
+func (t *Tracer) counts() (sum bpf.TcpstatesCounts, err error) {
+	var perCPU []bpf.TcpstatesCounts
+	if err := t.objects.Maps["counters"].Lookup(uint32(0), &perCPU); err != nil {
+		return sum, fmt.Errorf("read the programs' counters: %w", err)
+	}
+	for _, c := range perCPU {
+		sum.Emitted += c.Emitted
+		sum.Lost += c.Lost
+		sum.Recovered += c.Recovered
+		sum.Deferred += c.Deferred
+		sum.Gaps += c.Gaps
+	}
+	return sum, nil
+}
