@@ -53,7 +53,7 @@ static __always_inline void put_addresses(struct event *e, const struct inet_soc
  * NULL: then the owner is not known.
  */
 static __always_inline void emit(const struct sock *sk, const struct inet_sock *inet,
-				 const struct life *life, enum event_kind kind,
+				 const struct life *life, __u8 kind,
 				 const struct hop *hop, __u16 lport, __u16 tp_lport)
 {
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);

@@ -6,3 +6,4 @@
 package bpf
 
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type event -type process -type counts -type port_set Tcpstates tcpstates.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type found -type owner -type process Snapshot snapshot.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3

@@ -26,6 +26,10 @@ var mayImport = map[string][]string{
 	"internal/output":     {"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline"},
 	"internal/pipeline":   {"tcpstates/internal/event"},
 	"internal/kerneltest": {"tcpstates/internal/event", "golang.org/x/sys/..."},
+	"internal/snapshot": {
+		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/event",
+		"github.com/cilium/ebpf/...", "golang.org/x/sys/...",
+	},
 	"internal/probe": {
 		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/feature", "tcpstates/internal/filter",
 		"tcpstates/internal/event", "github.com/cilium/ebpf/...", "golang.org/x/sys/...",

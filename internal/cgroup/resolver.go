@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -13,9 +14,11 @@ import (
 
 // Resolver is a pipeline.Stage that fills in the place of each event's owner.
 // It looks when an owner is first heard of, while the process lives, and
-// remembers what it found. It belongs to one goroutine.
+// remembers what it found. Its methods may be called from several goroutines.
 type Resolver struct {
-	mount  *os.File // of the version 2 hierarchy; nil if there is none
+	mount *os.File // of the version 2 hierarchy; nil if there is none
+
+	mu     sync.Mutex
 	known  map[key]event.Place
 	handle [8]byte
 }
@@ -74,6 +77,8 @@ func (r *Resolver) Apply(e *event.Event) {
 
 // Place finds the place of an owner; what cannot be found is empty.
 func (r *Resolver) Place(o *event.Owner) event.Place {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	byCgroup := key{cgroup: o.Cgroup}
 	if place, found := r.known[byCgroup]; found && place.Cgroup != "/" {
 		return place

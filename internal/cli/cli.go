@@ -14,6 +14,8 @@ import (
 	"tcpstates/internal/feature"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/probe"
+	"tcpstates/internal/snapshot"
+	"tcpstates/internal/wire"
 )
 
 // The exit codes.
@@ -35,12 +37,18 @@ type tracer interface {
 	Close() error
 }
 
+// seeder looks at the sockets that exist already, and tells a trace of them.
+// It may run beside the trace.
+type seeder func(found func(wire.Found)) (snapshot.Report, error)
+
 // app is what the command line acts on; tests put their own in its place.
 type app struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	open           func(probe.Options) (tracer, error)
+	open           func(probe.Options) (tracer, seeder, error)
 	clock          *clock
+	// missingForWalk is feature.MissingForWalk.
+	missingForWalk func() string
 }
 
 // Main runs the command with the process's arguments and streams, and returns
@@ -57,14 +65,17 @@ func Main() int {
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		getenv: os.Getenv,
-		open: func(o probe.Options) (tracer, error) {
+		open: func(o probe.Options) (tracer, seeder, error) {
 			t, err := probe.Open(o)
 			if err != nil {
-				return nil, feature.Diagnose(err)
+				return nil, nil, feature.Diagnose(err)
 			}
-			return t, nil
+			return t, func(found func(wire.Found)) (snapshot.Report, error) {
+				return snapshot.Walk(t.Lives(), found)
+			}, nil
 		},
-		clock: newClock(),
+		clock:          newClock(),
+		missingForWalk: feature.MissingForWalk,
 	}
 	return a.run(ctx, os.Args[1:])
 }

@@ -20,6 +20,8 @@ import (
 	"tcpstates/internal/feature"
 	"tcpstates/internal/kerneltest"
 	"tcpstates/internal/probe"
+	"tcpstates/internal/snapshot"
+	"tcpstates/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -62,7 +64,11 @@ type fake struct {
 	options probe.Options
 	stopped chan struct{}
 	totals  probe.Totals
+	walk    snapshot.Report
+	walkErr error
 }
+
+func (f *fake) seed(func(wire.Found)) (snapshot.Report, error) { return f.walk, f.walkErr }
 
 func (f *fake) Read(e *event.Event) error {
 	if len(f.events) == 0 {
@@ -97,14 +103,15 @@ func transitions(n int) []event.Event {
 	return events
 }
 
-// run runs the command in this process on a fake kernel.
-func run(t *testing.T, f *fake, stdout io.Writer, args ...string) (code int, stderr string) {
+// runCommand runs the command in this process on a fake kernel.
+func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code int, stderr string) {
 	t.Helper()
 	f.stopped = make(chan struct{})
 	var said bytes.Buffer
 	a := &app{
 		stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
-		open: func(o probe.Options) (tracer, error) { f.options = o; return f, nil },
+		missingForWalk: func() string { return "CAP_X" },
+		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 	}
 	return a.run(t.Context(), args), said.String()
 }
@@ -112,7 +119,7 @@ func run(t *testing.T, f *fake, stdout io.Writer, args ...string) (code int, std
 func TestCountEndsTheTrace(t *testing.T) {
 	var out bytes.Buffer
 	f := &fake{events: transitions(5)}
-	code, said := run(t, f, &out, "-n", "3")
+	code, said := runCommand(t, f, &out, "-n", "3")
 	if lines := strings.Count(out.String(), "\n"); code != 0 || lines != 4 {
 		t.Errorf("exit code %d, %d lines:\n%s", code, lines, &out)
 	}
@@ -124,7 +131,7 @@ func TestCountEndsTheTrace(t *testing.T) {
 func TestDurationEndsTheTrace(t *testing.T) {
 	var out bytes.Buffer
 	f := &fake{events: transitions(2), totals: probe.Totals{Lost: 7, Missed: 1, Gaps: 4}}
-	code, said := run(t, f, &out, "--duration", "1ms", "-o", "json")
+	code, said := runCommand(t, f, &out, "--duration", "1ms", "-o", "json")
 	if code != 0 || !strings.Contains(out.String(), `"shown":2,"lost":7,"missed":1,"gaps":4}`) {
 		t.Errorf("exit code %d:\n%s", code, &out)
 	}
@@ -150,7 +157,7 @@ func TestOptionsReachTheKernel(t *testing.T) {
 		{[]string{"-o", "libbpf"}, func(o probe.Options) bool { return o.SelfTransitions }},
 	} {
 		f := &fake{events: transitions(1)}
-		if code, said := run(t, f, io.Discard, append(test.args, "-n", "1")...); code != 0 || !test.check(f.options) {
+		if code, said := runCommand(t, f, io.Discard, append(test.args, "-n", "1")...); code != 0 || !test.check(f.options) {
 			t.Errorf("%v: exit code %d, options %+v, %s", test.args, code, f.options, said)
 		}
 	}
@@ -174,7 +181,7 @@ func TestFlagsChooseTheFormat(t *testing.T) {
 		"-olibbpf -T": "TIME(s)  SKADDR           PID     COMM       LADDR           LPORT",
 	} {
 		var out bytes.Buffer
-		if code, said := run(t, &fake{events: transitions(1)}, &out, append(strings.Fields(args), "-n1")...); code != 0 {
+		if code, said := runCommand(t, &fake{events: transitions(1)}, &out, append(strings.Fields(args), "-n1")...); code != 0 {
 			t.Errorf("%s: exit code %d: %s", args, code, said)
 		}
 		if header, _, _ := strings.Cut(out.String(), "\n"); !strings.Contains(header, want) {
@@ -189,13 +196,13 @@ type broken struct{ err error }
 func (b broken) Write([]byte) (int, error) { return 0, b.err }
 
 func TestAClosedPipeIsNoFailure(t *testing.T) {
-	if code, said := run(t, &fake{events: transitions(1)}, broken{syscall.EPIPE}); code != 0 || said != "" {
+	if code, said := runCommand(t, &fake{events: transitions(1)}, broken{syscall.EPIPE}); code != 0 || said != "" {
 		t.Errorf("exit code %d, stderr %q, want a quiet end", code, said)
 	}
 }
 
 func TestAFullDiskIsAFailure(t *testing.T) {
-	code, said := run(t, &fake{events: transitions(1)}, broken{syscall.ENOSPC})
+	code, said := runCommand(t, &fake{events: transitions(1)}, broken{syscall.ENOSPC})
 	if code != exitFailed || said != "tcpstates: write the events: no space left on device\n" {
 		t.Errorf("exit code %d, stderr %q", code, said)
 	}
@@ -206,8 +213,8 @@ func TestRefusalOfTheKernel(t *testing.T) {
 		var said bytes.Buffer
 		a := &app{
 			stdout: io.Discard, stderr: &said, clock: newClock(),
-			open: func(probe.Options) (tracer, error) {
-				return nil, &feature.Missing{What: "tracing needs a kernel: boot one", Err: unix.EPERM}
+			open: func(probe.Options) (tracer, seeder, error) {
+				return nil, nil, &feature.Missing{What: "tracing needs a kernel: boot one", Err: unix.EPERM}
 			},
 		}
 		var args []string
@@ -222,15 +229,31 @@ func TestRefusalOfTheKernel(t *testing.T) {
 	}
 }
 
+func TestIncompleteWalkIsTold(t *testing.T) {
+	for _, test := range []struct {
+		fake *fake
+		want string
+	}{
+		{&fake{walkErr: unix.EPERM}, "tcpstates: older sockets have no owner in this trace"},
+		{&fake{walk: snapshot.Report{Refused: 3}}, "tcpstates: not all network namespaces may be looked into, and older sockets there without a process stay unknown: run as root, or with CAP_X"},
+		{&fake{walk: snapshot.Report{Sockets: 5, Vanished: 1}}, "tcpstates: 0 events shown"},
+	} {
+		code, said := runCommand(t, test.fake, io.Discard, "--duration", "1ms")
+		if code != 0 || !strings.HasPrefix(said, test.want) || !strings.Contains(said, "0 events shown") {
+			t.Errorf("exit code %d, stderr %q, want %q", code, said, test.want)
+		}
+	}
+}
+
 func TestReadyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ready")
-	if code, said := run(t, &fake{events: transitions(1)}, io.Discard, "-n1", "--ready-file", path); code != 0 {
+	if code, said := runCommand(t, &fake{events: transitions(1)}, io.Discard, "-n1", "--ready-file", path); code != 0 {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
-	code, said := run(t, &fake{events: transitions(1)}, io.Discard, "-n1", "--ready-file", filepath.Join(path, "no/such"))
+	code, said := runCommand(t, &fake{}, io.Discard, "--ready-file", filepath.Join(path, "no/such"))
 	if code != exitFailed || !strings.HasPrefix(said, "tcpstates: tell that tracing has begun: open ") {
 		t.Errorf("exit code %d: %s", code, said)
 	}

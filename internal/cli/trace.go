@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/probe"
+	"tcpstates/internal/wire"
 )
 
 // newRoot makes the command without a name, which traces.
@@ -86,7 +88,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 	if err != nil {
 		return err
 	}
-	source, err := a.open(probe.Options{
+	source, seed, err := a.open(probe.Options{
 		Filter:          filters,
 		SelfTransitions: format.Raw,
 		BufferSize:      int(flags.buffer),
@@ -109,7 +111,10 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 		Wide:    flags.wide,
 		CSV:     flags.csv,
 	})
-	stop, err := a.pump(ctx, source, sink, flags)
+	places := cgroup.NewResolver()
+	defer places.Close()
+	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, sink: sink}
+	stop, err := run.pump(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,53 +136,89 @@ func summary(stop event.Stop) string {
 	return text
 }
 
+// run is one trace under way.
+type run struct {
+	*app
+	flags  *traceFlags
+	source tracer
+	seed   seeder
+	places *cgroup.Resolver
+	sink   pipeline.Sink
+}
+
 // pump moves events from source to sink until a signal, the end of the time or
 // of the number that the flags give, or the end of who reads the output.
-func (a *app) pump(ctx context.Context, source tracer, sink pipeline.Sink, flags *traceFlags) (stop event.Stop, err error) {
-	if flags.duration > 0 {
+func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
+	if r.flags.duration > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(flags.duration))
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.flags.duration))
 		defer cancel()
 	}
 	ctx, hangUp := context.WithCancelCause(ctx)
 	defer hangUp(nil)
-	onHangup(a.stdout, func() { hangUp(syscall.EPIPE) })
-	context.AfterFunc(ctx, source.Stop)
+	onHangup(r.stdout, func() { hangUp(syscall.EPIPE) })
+	context.AfterFunc(ctx, r.source.Stop)
 
-	err = sink.Start(event.Start{
-		Wall:    a.clock.Now(),
+	err = r.sink.Start(event.Start{
+		Wall:    r.clock.Now(),
 		Version: version,
 		Kernel:  feature.KernelRelease(),
 		Backend: probe.Backend,
 	})
-	if err = errors.Join(err, sink.Flush()); err != nil {
+	if err = errors.Join(err, r.sink.Flush()); err != nil {
 		return stop, pipeline.Writing(err)
 	}
-	if flags.readyFile != "" {
-		if err := os.WriteFile(flags.readyFile, strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o644); err != nil {
-			return stop, fmt.Errorf("tell that tracing has begun: %w", err)
+	// Beside the trace, because events must not wait in the ring buffer.
+	var seeding sync.WaitGroup
+	defer seeding.Wait()
+	seeding.Go(func() {
+		if err := r.begin(); err != nil {
+			hangUp(err)
 		}
-	}
+	})
 
-	places := cgroup.NewResolver()
-	defer places.Close()
-	stop.Shown, err = pipeline.Run(source, []pipeline.Stage{places}, sink, uint64(flags.count))
+	stop.Shown, err = pipeline.Run(r.source, []pipeline.Stage{r.places}, r.sink, uint64(r.flags.count))
 	if err != nil {
 		return stop, err
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, syscall.EPIPE) {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		return stop, cause
 	}
-	source.Stop()
-	totals, err := source.Totals()
+	r.source.Stop()
+	totals, err := r.source.Totals()
 	if err != nil {
 		return stop, err
 	}
 	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
-	stop.Wall = a.clock.Now()
-	flags.notef(a, "%d records through the ring buffer, %d recovered by the second program",
+	stop.Wall = r.clock.Now()
+	r.flags.notef(r.app, "%d records through the ring buffer, %d recovered by the second program",
 		totals.Emitted, totals.Recovered)
-	return stop, pipeline.Writing(sink.Stop(stop))
+	return stop, pipeline.Writing(r.sink.Stop(stop))
+}
+
+// begin learns of the sockets that exist already, and says that tracing has
+// begun. Only the latter can fail: without the former the trace knows less,
+// and says so.
+func (r *run) begin() error {
+	report, err := r.seed(func(f wire.Found) { r.places.Place(&f.Owner) })
+	if err != nil {
+		fmt.Fprintln(r.stderr, "tcpstates: older sockets have no owner in this trace: the walk over them failed; run with -v for why")
+		r.flags.notef(r.app, "%v", err)
+	}
+	if missing := r.missingForWalk(); report.Refused > 0 && missing != "" {
+		fmt.Fprintf(r.stderr, "tcpstates: not all network namespaces may be looked into, and older sockets there "+
+			"without a process stay unknown: run as root, or with %s\n", missing)
+	}
+	r.flags.notef(r.app, "%d older sockets have an owner; of the network namespaces %d vanished and %d were closed to the walk",
+		report.Sockets, report.Vanished, report.Refused)
+
+	if r.flags.readyFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(r.flags.readyFile, strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o644); err != nil {
+		return fmt.Errorf("tell that tracing has begun: %w", err)
+	}
+	return nil
 }
 
 // notef tells the user of -v what is going on.

@@ -51,9 +51,10 @@ func KernelRelease() string { return thisSystem().release }
 // The capabilities that the programs need (include/uapi/linux/capability.h):
 // CAP_SYS_ADMIN serves for both of the others.
 const (
-	capSysAdmin = 21
-	capPerfmon  = 38
-	capBPF      = 39
+	capSysPtrace = 19
+	capSysAdmin  = 21
+	capPerfmon   = 38
+	capBPF       = 39
 )
 
 // The first kernel with all the programs use: bpf_get_socket_cookie in tp_btf
@@ -100,6 +101,27 @@ func diagnose(s system, err error) string {
 func (s system) exists(name string) bool {
 	_, err := fs.Stat(s.root, name)
 	return err == nil
+}
+
+// MissingForWalk names the capabilities that looking into other network
+// namespaces needs and that the process lacks; empty if it has them all.
+func MissingForWalk() string { return thisSystem().missingForWalk() }
+
+func (s system) missingForWalk() string {
+	effective, err := strconv.ParseUint(s.ofStatus("CapEff"), 16, 64)
+	if err != nil {
+		return ""
+	}
+	var missing []string
+	for _, capability := range []struct {
+		bit  uint
+		name string
+	}{{capSysPtrace, "CAP_SYS_PTRACE"}, {capSysAdmin, "CAP_SYS_ADMIN"}} {
+		if effective&(1<<capability.bit) == 0 {
+			missing = append(missing, capability.name)
+		}
+	}
+	return strings.Join(missing, " and ")
 }
 
 // missingCapabilities names those of the process's effective capabilities

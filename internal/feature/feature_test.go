@@ -89,6 +89,21 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
+func TestMissingForWalk(t *testing.T) {
+	for capabilities, want := range map[string]string{
+		"000001ffffffffff": "",
+		"000000c000000000": "CAP_SYS_PTRACE and CAP_SYS_ADMIN",
+		"000000c000200000": "CAP_SYS_PTRACE",
+		"000000c000080000": "CAP_SYS_ADMIN",
+		"what":             "",
+	} {
+		s := system{root: fstest.MapFS{"proc/self/status": file("CapEff:\t" + capabilities + "\n")}}
+		if got := s.missingForWalk(); got != want {
+			t.Errorf("with %s: %q is missing, want %q", capabilities, got, want)
+		}
+	}
+}
+
 func TestMissingKeepsTheKernelsRefusal(t *testing.T) {
 	var err error = Diagnose(fs.ErrPermission)
 	if !errors.Is(err, fs.ErrPermission) {

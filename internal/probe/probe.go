@@ -133,6 +133,10 @@ func (t *Tracer) Read(e *event.Event) error {
 	return nil
 }
 
+// Lives is the programs' storage of what they remember of sockets, for a
+// snapshot to fill. It is the Tracer's own and ends with it.
+func (t *Tracer) Lives() *ebpf.Map { return t.objects.Maps["lives"] }
+
 // Pending implements pipeline.Source.
 func (t *Tracer) Pending() bool { return t.reader.AvailableBytes() > 0 }
 

@@ -1,0 +1,139 @@
+// Package snapshot finds the sockets that exist already.
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"tcpstates/bpf"
+	"tcpstates/internal/wire"
+)
+
+// Report says how complete a walk was.
+type Report struct {
+	// Sockets is how many sockets with a process were found.
+	Sockets int
+	// Vanished network namespaces were gone before they could be entered.
+	Vanished int
+	// Refused network namespaces could not be entered for want of privilege;
+	// of their sockets only those are known that a process has open.
+	Refused int
+}
+
+// Walk goes through the TCP sockets of all network namespaces and calls found
+// for each that a process has open. If lives is not nil it is a trace's socket
+// storage, in which every socket without an entry gets one.
+//
+// It may run beside the trace: what the trace has learnt of a socket stays.
+func Walk(lives *ebpf.Map, found func(wire.Found)) (Report, error) {
+	var report Report
+	spec, err := bpf.LoadSnapshot()
+	if err != nil {
+		return report, fmt.Errorf("read the embedded programs: %w", err)
+	}
+	if err := spec.Variables["seeding"].Set(lives != nil); err != nil {
+		return report, fmt.Errorf("set up the walk over the sockets: %w", err)
+	}
+	var options ebpf.CollectionOptions
+	if lives != nil {
+		options.MapReplacements = map[string]*ebpf.Map{"lives": lives}
+	}
+	var objects bpf.SnapshotObjects
+	if err := spec.LoadAndAssign(&objects, &options); err != nil {
+		return report, fmt.Errorf("load the walk over the sockets: %w", err)
+	}
+	defer objects.Close()
+
+	count := func(f wire.Found) {
+		report.Sockets++
+		found(f)
+	}
+	// Files first, as they know the owners.
+	if err := iterate(objects.Files, count); err != nil {
+		return report, err
+	}
+	namespaces, refused := namespaces()
+	report.Refused = refused
+	for _, ns := range namespaces {
+		err := inNamespace(ns, func() error { return iterate(objects.Sockets, count) })
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			report.Vanished++
+		case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+			report.Refused++
+		case err != nil:
+			return report, err
+		}
+	}
+	return report, nil
+}
+
+// iterate runs an iterator and hands its records on.
+func iterate(program *ebpf.Program, found func(wire.Found)) error {
+	iter, err := link.AttachIter(link.IterOptions{Program: program})
+	if err != nil {
+		return fmt.Errorf("attach the walk over the sockets: %w", err)
+	}
+	defer iter.Close()
+	records, err := iter.Open()
+	if err != nil {
+		return fmt.Errorf("begin the walk over the sockets: %w", err)
+	}
+	defer records.Close()
+	// Whole records: the kernel fills a read as far as it goes.
+	buf := make([]byte, 1024*wire.FoundSize)
+	filled := 0
+	for {
+		n, err := records.Read(buf[filled:])
+		filled += n
+		whole := filled - filled%wire.FoundSize
+		for at := 0; at < whole; at += wire.FoundSize {
+			f, err := wire.DecodeFound(buf[at : at+wire.FoundSize])
+			if err != nil {
+				return err
+			}
+			found(f)
+		}
+		filled = copy(buf, buf[whole:filled])
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("walk over the sockets: %w", err)
+		}
+	}
+}
+
+// inNamespace runs f on a thread in the network namespace; in the process's
+// own for an empty path.
+func inNamespace(path string, f func() error) error {
+	if path == "" {
+		return f()
+	}
+	done := make(chan error, 1)
+	go func() {
+		// The thread ends with the goroutine, as it is not unlocked: nobody
+		// else gets to run in the namespace.
+		runtime.LockOSThread()
+		done <- enter(path, f)
+	}()
+	return <-done
+}
+
+func enter(path string, f func() error) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	return f()
+}

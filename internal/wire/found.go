@@ -1,0 +1,55 @@
+package wire
+
+import (
+	"fmt"
+	"unsafe"
+
+	"tcpstates/bpf"
+	"tcpstates/internal/event"
+)
+
+// Found is a TCP socket that a process has open.
+type Found struct {
+	// Cookie identifies the socket.
+	Cookie uint64
+	// Netns is the inode number of its network namespace.
+	Netns uint32
+	State event.State
+	// Owner is the process; of several, any.
+	Owner event.Owner
+}
+
+// FoundSize is the length of a record of a found socket in bytes.
+const FoundSize = int(unsafe.Sizeof(found))
+
+var (
+	found   bpf.SnapshotFound
+	owner   bpf.SnapshotOwner
+	process bpf.SnapshotProcess
+)
+
+// Where the owner's parts are in the record.
+const (
+	ownerAt = unsafe.Offsetof(found.Owner)
+	commAt  = ownerAt + unsafe.Offsetof(owner.Process) + unsafe.Offsetof(process.Comm)
+	pidAt   = ownerAt + unsafe.Offsetof(owner.Process) + unsafe.Offsetof(process.Pid)
+)
+
+// DecodeFound reads the record of a found socket, of which it must have the
+// length.
+func DecodeFound(record []byte) (Found, error) {
+	if len(record) != FoundSize {
+		return Found{}, fmt.Errorf("a record of %d bytes, want %d: the programs are of another version", len(record), FoundSize)
+	}
+	r := (*[FoundSize]byte)(record)
+	return Found{
+		Cookie: u64(r[unsafe.Offsetof(found.Cookie):]),
+		Netns:  u32(r[unsafe.Offsetof(found.Netns):]),
+		State:  event.State(r[unsafe.Offsetof(found.State)]),
+		Owner: event.Owner{
+			Process: event.Process{PID: u32(r[pidAt:]), Comm: event.Comm(r[commAt:])},
+			Source:  event.Source(r[ownerAt+unsafe.Offsetof(owner.Source)]),
+			Cgroup:  u64(r[ownerAt+unsafe.Offsetof(owner.Cgroup):]),
+		},
+	}, nil
+}
