@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -45,34 +46,79 @@ func Main() {
 	}
 }
 
-// help names the process, connects to every address that it reads a line of,
-// and holds the connections until its input ends.
+// help names the process and does what the lines of its input ask, until that
+// ends; then it closes what it holds. Each line is answered by one: "<nil>", or
+// an error.
 func help(name string) {
 	if err := setLeaderName(name); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	for addresses := bufio.NewScanner(os.Stdin); addresses.Scan(); {
-		// A thread with a name of its own, as worker threads have them.
-		connected := make(chan error)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		// On a thread with a name of its own, as worker threads have them.
+		done := make(chan error)
 		go func() {
 			runtime.LockOSThread()
 			if err := setThreadName("a-thread"); err != nil {
-				connected <- err
+				done <- err
 				return
 			}
-			c, err := net.Dial("tcp", addresses.Text())
-			held = append(held, c)
-			connected <- err
+			verb, address, _ := strings.Cut(lines.Text(), " ")
+			done <- obey(verb, address)
 		}()
-		fmt.Println(<-connected)
+		fmt.Println(<-done)
 	}
 	for _, c := range held {
 		c.Close()
 	}
 }
 
-var held []net.Conn
+// obey does one thing: it connects to an address, accepts a connection at the
+// listener that it was given and answers what comes with the same, or takes a
+// file that is sent through the socket that it was given.
+func obey(verb, address string) error {
+	switch verb {
+	case "connect":
+		c, err := net.Dial("tcp", address)
+		held = append(held, c)
+		return err
+	case "serve":
+		l, err := net.FileListener(os.NewFile(givenFile, "listener"))
+		if err != nil {
+			return err
+		}
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		held = append(held, l, c)
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(c, line)
+		return err
+	case "receive":
+		oob := make([]byte, unix.CmsgSpace(4))
+		_, n, _, _, err := unix.Recvmsg(givenFile, make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
+		if err != nil {
+			return err
+		}
+		messages, err := unix.ParseSocketControlMessage(oob[:n])
+		if err != nil {
+			return err
+		}
+		fds, err := unix.ParseUnixRights(&messages[0])
+		held = append(held, os.NewFile(uintptr(fds[0]), "received"))
+		return err
+	}
+	return fmt.Errorf("%q is unknown", verb)
+}
+
+// givenFile is the descriptor of the file that a helper was started with.
+const givenFile = 3
+
+var held []io.Closer
 
 // setLeaderName names the process: what /proc/PID/comm of it says.
 func setLeaderName(name string) error {
@@ -87,11 +133,12 @@ func setThreadName(name string) error {
 	return unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(text)), 0, 0, 0)
 }
 
-// StartHelper starts a helper with the given process name in the namespace. It
-// ends with the test at the latest.
-func StartHelper(t testing.TB, ns *Netns, name string) *Helper {
+// StartHelper starts a helper with the given process name in the namespace,
+// and at most one file for it to work on. It ends with the test at the latest.
+func StartHelper(t testing.TB, ns *Netns, name string, given ...*os.File) *Helper {
 	t.Helper()
 	h := &Helper{cmd: exec.Command("/proc/self/exe")}
+	h.cmd.ExtraFiles = given
 	h.cmd.Env = append(os.Environ(), helperName+"="+name)
 	h.cmd.Stderr = os.Stderr
 	var err error
@@ -117,10 +164,25 @@ func (h *Helper) PID() uint32 { return uint32(h.cmd.Process.Pid) }
 // Connect makes the helper connect to the address, and waits until it has.
 func (h *Helper) Connect(t testing.TB, address net.Addr) {
 	t.Helper()
-	fmt.Fprintln(h.stdin, address)
+	h.Ask(t, "connect "+address.String())
+	h.Await(t)
+}
+
+// Ask makes the helper do something, see obey.
+func (h *Helper) Ask(t testing.TB, what string) {
+	t.Helper()
+	if _, err := fmt.Fprintln(h.stdin, what); err != nil {
+		t.Errorf("ask a helper to %s: %v", what, err)
+		runtime.Goexit()
+	}
+}
+
+// Await waits until the helper has done what it was asked.
+func (h *Helper) Await(t testing.TB) {
+	t.Helper()
 	answer, err := h.lines.ReadString('\n')
 	if err != nil || answer != "<nil>\n" {
-		t.Errorf("a helper connects to %s: %s %v", address, answer, err)
+		t.Errorf("a helper: %s %v", answer, err)
 		runtime.Goexit()
 	}
 }

@@ -30,28 +30,17 @@ func Storm(t testing.TB, ns *Netns, connections int) {
 
 // storm runs the connections of one worker.
 func storm(worker, connections int) error {
-	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	listener, to, err := listenAnywhere()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(listener)
-	if err := unix.Bind(listener, &unix.SockaddrInet4{}); err != nil {
-		return err
-	}
-	if err := unix.Listen(listener, 16); err != nil {
-		return err
-	}
-	name, err := unix.Getsockname(listener)
-	if err != nil {
-		return err
-	}
-	port := name.(*unix.SockaddrInet4).Port
 	for i := range connections {
 		// A new destination now and then, because each has only as many
 		// client ports, and TIME_WAIT keeps them.
 		n := i >> 12
-		to := unix.SockaddrInet4{Port: port, Addr: [4]byte{127, byte(77 + worker), byte(n >> 8), byte(n)}}
-		if err := connectAndClose(listener, &to, i); err != nil {
+		to.Addr = [4]byte{127, byte(77 + worker), byte(n >> 8), byte(n)}
+		if err := connectAndClose(listener, to, i); err != nil {
 			return err
 		}
 	}
@@ -60,17 +49,8 @@ func storm(worker, connections int) error {
 
 // connectAndClose makes the i-th connection.
 func connectAndClose(listener int, to *unix.SockaddrInet4, i int) error {
-	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	client, server, err := connectTo(listener, to)
 	if err != nil {
-		return err
-	}
-	if err := unix.Connect(client, to); err != nil {
-		unix.Close(client)
-		return err
-	}
-	server, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
-	if err != nil {
-		unix.Close(client)
 		return err
 	}
 	first, second := client, server
