@@ -45,6 +45,7 @@ enum {
 /* include/uapi/linux/in.h */
 enum {
 	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
 	IPPROTO_MPTCP = 262,
 };
 

@@ -16,7 +16,10 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Set before loading: whether a trace runs that wants to be told. */
 const volatile bool seeding;
 
-/* A TCP socket that a process has open, as the walk writes it out. */
+/* Set before loading: whether UDP sockets are told of, too. */
+const volatile bool with_udp;
+
+/* A socket that a process has open, as the walk writes it out. */
 struct found {
 	__u64 cookie;
 	struct owner owner;
@@ -72,6 +75,22 @@ static __always_inline void write_found(struct seq_file *seq, const struct sock 
 	bpf_seq_write(seq, &found, sizeof(found));
 }
 
+static __always_inline bool is_wanted(const struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	if (family != AF_INET && family != AF_INET6) /* protocols mean other things elsewhere */
+		return 0;
+	switch (sk->sk_protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_MPTCP:
+		return 1;
+	case IPPROTO_UDP:
+		return with_udp;
+	}
+	return 0;
+}
+
 SEC("iter/task_file")
 int files(struct bpf_iter__task_file *ctx)
 {
@@ -87,7 +106,7 @@ int files(struct bpf_iter__task_file *ctx)
 	if (!socket)
 		return 0;
 	sk = socket->sk;
-	if (!sk || (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_MPTCP))
+	if (!sk || !is_wanted(sk))
 		return 0;
 
 	process_of(&owner.process, task);
@@ -99,10 +118,12 @@ int files(struct bpf_iter__task_file *ctx)
 		bpf_map_update_elem(&multipath, &address, &owner, BPF_NOEXIST);
 		return 0;
 	}
-	if (!bpf_skc_to_tcp_sock((void *)sk)) /* a raw socket of that protocol */
-		return 0;
-	if (seeding)
-		seed(sk, &owner);
+	if (sk->sk_protocol == IPPROTO_TCP) {
+		if (!bpf_skc_to_tcp_sock((void *)sk)) /* a raw socket of that protocol */
+			return 0;
+		if (seeding)
+			seed(sk, &owner);
+	}
 	write_found(ctx->meta->seq, sk, &owner);
 	return 0;
 }

@@ -71,6 +71,7 @@ const (
 	SnapshotVarSeeding     = "seeding"
 	SnapshotVarUnusedEvent = "unused_event"
 	SnapshotVarUnusedFound = "unused_found"
+	SnapshotVarWithUdp     = "with_udp"
 )
 
 // LoadSnapshot returns the embedded CollectionSpec for Snapshot.
@@ -134,6 +135,7 @@ type SnapshotVariableSpecs struct {
 	Seeding     *ebpf.VariableSpec `ebpf:"seeding"`
 	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedFound *ebpf.VariableSpec `ebpf:"unused_found"`
+	WithUdp     *ebpf.VariableSpec `ebpf:"with_udp"`
 }
 
 // SnapshotObjects contains all objects after they have been loaded into the kernel.
@@ -174,6 +176,7 @@ type SnapshotVariables struct {
 	Seeding     *ebpf.Variable `ebpf:"seeding"`
 	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
 	UnusedFound *ebpf.Variable `ebpf:"unused_found"`
+	WithUdp     *ebpf.Variable `ebpf:"with_udp"`
 }
 
 // SnapshotPrograms contains all programs after they have been loaded into the kernel.

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"internal/kerneltest": {"tcpstates/internal/event", "golang.org/x/sys/..."},
 	"internal/snapshot": {
 		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/event",
-		"github.com/cilium/ebpf/...", "golang.org/x/sys/...",
+		"github.com/cilium/ebpf/...", "github.com/vishvananda/netlink", "golang.org/x/sys/...",
 	},
 	"internal/probe": {
 		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/feature", "tcpstates/internal/filter",

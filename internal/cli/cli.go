@@ -47,6 +47,8 @@ type app struct {
 	getenv         func(string) string
 	open           func(probe.Options) (tracer, seeder, error)
 	clock          *clock
+	// sockets is snapshot.List.
+	sockets func(snapshot.ListOptions) (snapshot.Listing, error)
 	// missingForWalk is feature.MissingForWalk.
 	missingForWalk func() string
 }
@@ -71,10 +73,11 @@ func Main() int {
 				return nil, nil, feature.Diagnose(err)
 			}
 			return t, func(found func(wire.Found)) (snapshot.Report, error) {
-				return snapshot.Walk(t.Lives(), found)
+				return snapshot.Seed(t.Lives(), found)
 			}, nil
 		},
 		clock:          newClock(),
+		sockets:        snapshot.List,
 		missingForWalk: feature.MissingForWalk,
 	}
 	return a.run(ctx, os.Args[1:])

@@ -135,41 +135,21 @@ func (s span) String() string {
 // Type implements pflag.Value.
 func (s span) Type() string { return "TIME" }
 
-// traceFlags are the flags of tracing as they were given.
-type traceFlags struct {
-	time, elapsed, wide, csv bool
-	format                   string
-	lports, rports           ports
-	ipv4, ipv6               bool
-	count                    positive
-	duration                 span
-	buffer                   byteSize
-	verbose                  bool
-	readyFile                string
+// showFlags are the flags that say how events are shown.
+type showFlags struct {
+	format    string
+	wide, csv bool
 }
 
-func (f *traceFlags) bind(flags *pflag.FlagSet) {
+func (f *showFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.format, "output", "o", output.Formats[0].Name, "the `FORMAT`, see below")
-	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (table, wide, csv and json always do)")
-	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
 	flags.BoolVarP(&f.wide, "wide", "w", false, "show whole IPv6 addresses, and the IP version")
 	flags.BoolVarP(&f.csv, "csv", "s", false, "comma-separated values: as -o csv, or with -o bcc as BCC prints them")
-	flags.VarP(&f.lports, "localport", "L", "only connections with one of these local ports: 80,443,8000-8010")
-	flags.VarP(&f.rports, "remoteport", "D", "only connections with one of these remote ports")
-	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "only IPv4 sockets")
-	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "only IPv6 sockets, dual-stack ones that speak IPv4 included")
-	flags.VarP(&f.count, "count", "n", "end after so many events")
-	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
-	flags.Var(&f.buffer, "buffer", "the ring buffer's size, a power of two")
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is done, and the kernel's own words where it refuses")
-	flags.StringVar(&f.readyFile, "ready-file", "", "write the process id to this `PATH` once tracing has begun")
-	// For tests and scripts; the name may change.
-	_ = flags.MarkHidden("ready-file") // fails for a flag that is not there
 }
 
-// options are the flags as they are meant, or the error that they contradict
-// each other.
-func (f *traceFlags) outputFormat(formatGiven bool) (output.Format, error) {
+// outputFormat is the format that the flags ask for, or the error that they
+// contradict each other.
+func (f *showFlags) outputFormat(formatGiven bool) (output.Format, error) {
 	name := f.format
 	if f.csv && !formatGiven {
 		name = "csv"
@@ -182,10 +162,20 @@ func (f *traceFlags) outputFormat(formatGiven bool) (output.Format, error) {
 		return format, usagef("-s with -o %s: -s stands for -o csv, and goes with -o bcc alone beside that", name)
 	case f.wide && !format.HasWide:
 		return format, usagef("-w with -o %s: -w widens tables, and %s has no columns", name, name)
-	case f.elapsed && !format.HasElapsed:
-		return format, usagef("-t with -o %s: that tool has no such column: leave out -t, or use -T", name)
 	}
 	return format, nil
+}
+
+// options are what the flags ask of a format.
+func (f *showFlags) options(a *app) output.Options {
+	return output.Options{
+		Out:   a.stdout,
+		Notes: a.stderr,
+		Width: widthOf(a.stdout),
+		Color: wantsColor(a.stdout, a.getenv),
+		Wide:  f.wide,
+		CSV:   f.csv,
+	}
 }
 
 func formatNames() string {
@@ -197,7 +187,21 @@ func formatNames() string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-func (f *traceFlags) filters() (filter.Set, error) {
+// filterFlags are the flags that choose connections.
+type filterFlags struct {
+	lports, rports ports
+	ipv4, ipv6     bool
+}
+
+func (f *filterFlags) bind(flags *pflag.FlagSet) {
+	flags.VarP(&f.lports, "localport", "L", "only connections with one of these local ports: 80,443,8000-8010")
+	flags.VarP(&f.rports, "remoteport", "D", "only connections with one of these remote ports")
+	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "only IPv4 sockets")
+	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "only IPv6 sockets, dual-stack ones that speak IPv4 included")
+}
+
+// filters are the connections wanted.
+func (f *filterFlags) filters() (filter.Set, error) {
 	set := filter.Set{LocalPorts: f.lports.set, RemotePorts: f.rports.set}
 	switch {
 	case f.ipv4 && f.ipv6:
@@ -208,4 +212,39 @@ func (f *traceFlags) filters() (filter.Set, error) {
 		set.Family = event.IPv6
 	}
 	return set, nil
+}
+
+// traceFlags are the flags of tracing as they were given.
+type traceFlags struct {
+	showFlags
+	filterFlags
+	time, elapsed bool
+	count         positive
+	duration      span
+	buffer        byteSize
+	verbose       bool
+	readyFile     string
+}
+
+func (f *traceFlags) bind(flags *pflag.FlagSet) {
+	f.showFlags.bind(flags)
+	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (table, wide, csv and json always do)")
+	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
+	f.filterFlags.bind(flags)
+	flags.VarP(&f.count, "count", "n", "end after so many events")
+	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
+	flags.Var(&f.buffer, "buffer", "the ring buffer's size, a power of two")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is done, and the kernel's own words where it refuses")
+	flags.StringVar(&f.readyFile, "ready-file", "", "write the process id to this `PATH` once tracing has begun")
+	// For tests and scripts; the name may change.
+	_ = flags.MarkHidden("ready-file") // fails for a flag that is not there
+}
+
+// outputFormat is the format that the flags ask for.
+func (f *traceFlags) outputFormat(formatGiven bool) (output.Format, error) {
+	format, err := f.showFlags.outputFormat(formatGiven)
+	if err == nil && f.elapsed && !format.HasElapsed {
+		err = usagef("-t with -o %s: that tool has no such column: leave out -t, or use -T", format.Name)
+	}
+	return format, err
 }

@@ -41,12 +41,7 @@ trace, a port that the kernel has not chosen yet, the owner of an older socket.`
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("%s: tcpstates takes flags alone: see tcpstates --help", strconv.Quote(args[0]))
-			}
-			return nil
-		},
+		Args:          noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.trace(cmd.Context(), flags, cmd.Flags().Changed("output"))
 		},
@@ -54,13 +49,28 @@ trace, a port that the kernel has not chosen yet, the owner of an older socket.`
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.Flags().SortFlags = false
 	flags.bind(cmd.Flags())
-	cmd.SetUsageTemplate(usageTemplate + formatHelp())
+	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
+	cmd.AddCommand(a.newList())
 	return cmd
 }
 
-// usageTemplate lays out the help of a command without subcommands.
+// noArgs refuses arguments that are no flags.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usagef("%s: %s takes flags alone: see %[2]s --help", strconv.Quote(args[0]), cmd.CommandPath())
+}
+
+// usageTemplate lays out the help of a command.
 const usageTemplate = `Usage:
-  {{.UseLine}}
+  {{.UseLine}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command] [flags]
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
 
 Examples:
 {{.Example}}
@@ -70,9 +80,12 @@ Flags:
 `
 
 // formatHelp lists the formats for the help.
-func formatHelp() string {
+func formatHelp(has func(output.Format) bool) string {
 	text := "\nFormats (-o):\n"
 	for _, format := range output.Formats {
+		if !has(format) {
+			continue
+		}
 		text += fmt.Sprintf("  %-7s %s\n", format.Name, format.Help)
 	}
 	return text
@@ -101,16 +114,9 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 	defer source.Close()
 	flags.notef(a, "tracing with %s of %s", probe.Backend, flags.buffer)
 
-	sink := format.New(output.Options{
-		Out:     a.stdout,
-		Notes:   a.stderr,
-		Width:   widthOf(a.stdout),
-		Color:   wantsColor(a.stdout, a.getenv),
-		Time:    flags.time,
-		Elapsed: flags.elapsed,
-		Wide:    flags.wide,
-		CSV:     flags.csv,
-	})
+	options := flags.options(a)
+	options.Time, options.Elapsed = flags.time, flags.elapsed
+	sink := format.New(options)
 	places := cgroup.NewResolver()
 	defer places.Close()
 	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, sink: sink}

@@ -42,6 +42,8 @@ const (
 	Sockets Kinds = iota
 	// Transitions are the changes of a socket's state alone.
 	Transitions
+	// Listed are the sockets that exist.
+	Listed
 	// Everything is every event.
 	Everything
 )
@@ -51,8 +53,10 @@ func (k Kinds) Has(kind event.Kind) bool {
 	switch k {
 	case Transitions:
 		return kind == event.KindTransition
+	case Listed:
+		return kind == event.KindSocket
 	case Sockets:
-		return kind == event.KindTransition || kind == event.KindOwner
+		return kind != event.KindLost
 	}
 	return true
 }
@@ -138,7 +142,14 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Place.Pod...) }}
 	CloserPID  = Column{Name: "closerpid", Header: "CLOSERPID", Width: 9, Number: true, Of: Transitions, Data: closerPID}
 	CloserComm = Column{Name: "closercomm", Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Transitions, Data: closerComm}
-	Lost       = Column{Name: "lost", Number: true, Of: Everything, Data: lost}
+	Proto      = Column{Name: "proto", Header: "PROTO", Width: 5, Of: Listed, Data: proto}
+	Now        = Column{Name: "state", Header: "STATE", Width: 11, Of: Listed, Data: state}
+	RecvQ      = Column{Name: "recvq", Header: "RECVQ", Width: 6, Drop: 6, Number: true, Of: Listed,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.RecvQ), 10) }}
+	SendQ = Column{Name: "sendq", Header: "SENDQ", Width: 6, Drop: 5, Number: true, Of: Listed,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.SendQ), 10) }}
+	Left = Column{Name: "left", Header: "LEFT", Width: 6, Drop: 2, Number: true, Of: Listed, Data: left}
+	Lost = Column{Name: "lost", Number: true, Of: Everything, Data: lost}
 )
 
 func kindName(k event.Kind) string {
@@ -147,6 +158,8 @@ func kindName(k event.Kind) string {
 		return "lost"
 	case event.KindOwner:
 		return "owner"
+	case event.KindSocket:
+		return "socket"
 	}
 	return "transition"
 }
@@ -230,6 +243,28 @@ func closerComm(dst []byte, e *event.Event, _ *State) []byte {
 		return dst
 	}
 	return e.Current.Comm.AppendText(dst)
+}
+
+func proto(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Datagram {
+		return append(dst, "udp"...)
+	}
+	return append(dst, "tcp"...)
+}
+
+// state appends the state; a UDP socket that is not connected is in none.
+func state(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Datagram && e.NewState == event.Close {
+		return append(dst, "UNCONN"...)
+	}
+	return append(dst, e.NewState.String()...)
+}
+
+func left(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Left <= 0 {
+		return dst
+	}
+	return appendFixed(dst, int64(e.Left), 9, 1)
 }
 
 func lost(dst []byte, e *event.Event, _ *State) []byte {

@@ -19,6 +19,8 @@ const (
 	// KindOwner tells that a socket has another owner than was said before.
 	// OldState and NewState are the socket's present state.
 	KindOwner
+	// KindSocket tells of a socket that exists. NewState is its state.
+	KindSocket
 )
 
 // Family is an address family of sockets: 4 or 6. A dual-stack IPv6 socket
@@ -87,6 +89,17 @@ type Event struct {
 	// Current is the process that was on the CPU, whether or not the socket
 	// is any business of it.
 	Current Process
+
+	// Of a socket that exists:
+
+	// Datagram says that the socket is UDP's.
+	Datagram bool
+	// RecvQ and SendQ are the bytes that wait to be read and to be sent and
+	// acknowledged; a listener's are the connections that wait to be accepted
+	// and how many may.
+	RecvQ, SendQ uint32
+	// Left is how long TIME_WAIT, or FIN_WAIT2 without a process, still lasts.
+	Left time.Duration
 
 	// Of a loss:
 

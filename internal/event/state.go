@@ -1,6 +1,9 @@
 package event
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // State is a TCP state, numbered as the kernel numbers it
 // (include/net/tcp_states.h). Zero is no state.
@@ -44,6 +47,28 @@ func (s State) String() string {
 		return stateNames[s]
 	}
 	return strconv.Itoa(int(s))
+}
+
+// ParseState finds a state by its name, in any case, with dashes or
+// underscores, or as ss abbreviates it.
+func ParseState(name string) (State, bool) {
+	name = strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	switch name {
+	case "ESTAB":
+		return Established, true
+	case "FIN_WAIT_1", "FIN_WAIT_2":
+		name = strings.Replace(name, "WAIT_", "WAIT", 1)
+	case "LISTENING":
+		return Listen, true
+	case "CLOSED", "UNCONN":
+		return Close, true
+	}
+	for s, known := range stateNames {
+		if known == name && name != "" {
+			return State(s), true
+		}
+	}
+	return 0, false
 }
 
 // Phase is the part of a connection's life that a transition belongs to.

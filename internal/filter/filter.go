@@ -18,6 +18,36 @@ type Set struct {
 	Family event.Family
 	// LocalPorts and RemotePorts are the ones wanted; nil wants all.
 	LocalPorts, RemotePorts *Ports
+	// States are the ones wanted; zero wants all. They choose among sockets
+	// that exist, and no transitions.
+	States States
+}
+
+// States is a set of states: state s is bit s.
+type States uint32
+
+// Has tells whether the state is in the set.
+func (s States) Has(state event.State) bool { return s&(1<<state) != 0 }
+
+// ParseStates reads a list of states, such as "established,time-wait".
+func ParseStates(list string) (States, error) {
+	var states States
+	for word := range strings.SplitSeq(list, ",") {
+		state, known := event.ParseState(word)
+		if !known {
+			return 0, fmt.Errorf("%q is no state", word)
+		}
+		states |= 1 << state
+	}
+	return states, nil
+}
+
+// Match tells whether a socket that exists is wanted.
+func (s *Set) Match(e *event.Event) bool {
+	return (s.Family == 0 || s.Family == e.Family) &&
+		(s.LocalPorts == nil || s.LocalPorts.Has(e.Local.Port())) &&
+		(s.RemotePorts == nil || s.RemotePorts.Has(e.Remote.Port())) &&
+		(s.States == 0 || s.States.Has(e.NewState))
 }
 
 // Ports is a set of port numbers, a bit each, in the layout of struct port_set

@@ -11,6 +11,14 @@ import (
 
 // dataColumns are the fields of JSON and CSV, in order.
 func dataColumns(o Options) []*column.Column {
+	if o.List {
+		return []*column.Column{
+			&column.Type, &column.Time, &column.Proto, &column.Now, &column.RecvQ, &column.SendQ, &column.Left,
+			&column.Sock, &column.Netns, &column.UID, &column.PID, &column.Comm,
+			&column.CgroupID, &column.Cgroup, &column.Container, &column.Unit, &column.Pod,
+			&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
+		}
+	}
 	columns := []*column.Column{
 		&column.Type, &column.Time,
 		&column.Sock, &column.SkAddr, &column.Netns, &column.UID,

@@ -25,6 +25,8 @@ type Options struct {
 	Time, Elapsed bool
 	// Wide asks for whole IPv6 addresses and the IP version.
 	Wide bool
+	// List asks for the columns of sockets that exist, and not of changes.
+	List bool
 	// CSV asks for the CSV variant of a format that has one.
 	CSV bool
 }
@@ -40,16 +42,18 @@ type Format struct {
 	// HasElapsed, HasWide and HasCSV say which Options it knows what to do
 	// with.
 	HasElapsed, HasWide, HasCSV bool
+	// HasList says that it can list the sockets that exist.
+	HasList bool
 	// New makes a writer of the format.
 	New func(Options) pipeline.Sink
 }
 
 // Formats are all there are, the default first.
 var Formats = []Format{
-	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, New: newTable},
-	{Name: "wide", Help: "the same with whole IPv6 addresses and the IP version", HasElapsed: true, HasWide: true, New: newWide},
-	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, New: newCSV},
-	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, New: newJSON},
+	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, HasList: true, New: newTable},
+	{Name: "wide", Help: "the same with whole IPv6 addresses and the IP version", HasElapsed: true, HasWide: true, HasList: true, New: newWide},
+	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, HasList: true, New: newCSV},
+	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, HasList: true, New: newJSON},
 	{Name: "bcc", Help: "what BCC's Python tcpstates prints", Raw: true, HasElapsed: true, HasWide: true, HasCSV: true, New: newBCC},
 	{Name: "libbpf", Help: "what libbpf-tools' tcpstates prints", Raw: true, HasWide: true, New: newLibbpf},
 }

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"slices"
 	"strconv"
 
 	"tcpstates/internal/column"
@@ -27,10 +28,7 @@ func newTable(o Options) pipeline.Sink {
 		return newWide(o)
 	}
 	t := &table{buffer: newBuffer(o.Out), options: o}
-	t.columns = append(t.leading(),
-		&column.Sock, &column.PID, &column.Comm,
-		&column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
-		&column.OldState, &arrow, &column.NewState, &column.MS)
+	t.columns = t.choose(&column.LAddr, &column.RAddr, false)
 	t.setWidth(o.Width())
 	return t
 }
@@ -41,12 +39,28 @@ func newWide(o Options) pipeline.Sink {
 	t := &table{buffer: newBuffer(o.Out), options: o}
 	laddr, raddr := column.LAddr, column.RAddr
 	laddr.Width, raddr.Width = laddr.Max, raddr.Max
-	t.columns = append(t.leading(),
-		&column.Sock, &column.PID, &column.Comm, &column.Family,
-		&laddr, &column.LPort, &raddr, &column.RPort,
-		&column.OldState, &arrow, &column.NewState, &column.MS)
+	t.columns = t.choose(&laddr, &raddr, true)
 	t.setWidth(0)
 	return t
+}
+
+// choose lists the columns, with those of the addresses as given.
+func (t *table) choose(laddr, raddr *column.Column, wide bool) []*column.Column {
+	ends := []*column.Column{laddr, &column.LPort, raddr, &column.RPort}
+	if wide {
+		ends = slices.Insert(ends, 0, &column.Family)
+	}
+	if t.options.List {
+		columns := []*column.Column{&column.Proto, &column.Now, &column.RecvQ, &column.SendQ}
+		columns = append(append(columns, ends...), &column.PID, &column.Comm, &column.Left)
+		if wide {
+			columns = append(columns, &column.Netns, &column.Sock, &column.UID, &column.Container, &column.Unit)
+		}
+		return columns
+	}
+	columns := append(t.leading(), &column.Sock, &column.PID, &column.Comm)
+	columns = append(columns, ends...)
+	return append(columns, &column.OldState, &arrow, &column.NewState, &column.MS)
 }
 
 // leading are the columns of time: that of the day unless only the seconds
@@ -168,6 +182,8 @@ func colorOf(c *column.Column, e *event.Event) string {
 		return colorOfPhase[event.PhaseOf(e.OldState, e.OldState)]
 	case &column.NewState:
 		return colorOfPhase[event.PhaseOf(e.OldState, e.NewState)]
+	case &column.Now:
+		return colorOfPhase[event.PhaseOf(e.NewState, e.NewState)]
 	}
 	return ""
 }

@@ -200,7 +200,7 @@ func TestClosers(t *testing.T) {
 // seed walks over the sockets for the trace.
 func seed(t testing.TB, c *collector) (all []wire.Found, report snapshot.Report) {
 	t.Helper()
-	report, err := snapshot.Walk(c.Lives(), func(f wire.Found) { all = append(all, f) })
+	report, err := snapshot.Seed(c.Lives(), func(f wire.Found) { all = append(all, f) })
 	if err != nil {
 		t.Fatalf("walk over the sockets: %v", err)
 	}
@@ -287,7 +287,7 @@ func TestLiveEventsWinOverTheWalk(t *testing.T) {
 	walks := make(chan int)
 	go func() {
 		for n := 0; ; n++ {
-			if _, err := snapshot.Walk(c.Lives(), func(wire.Found) {}); err != nil {
+			if _, err := snapshot.Seed(c.Lives(), func(wire.Found) {}); err != nil {
 				t.Errorf("walk over the sockets: %v", err)
 			}
 			select {

@@ -11,15 +11,20 @@ import (
 // named is where "ip netns add" keeps namespaces that need no process.
 const named = "/run/netns"
 
+// namespace is a network namespace that can be entered by a path; by none if
+// it is the process's own.
+type namespace struct {
+	path  string
+	inode uint64
+}
+
 // namespaces lists the network namespaces that processes are in, or that have
-// a name, each by one path; the first is the process's own, as the empty path.
-// refused counts the processes whose namespace may not be looked at.
-func namespaces() (paths []string, refused int) {
-	paths = []string{""}
-	seen := map[uint64]bool{}
-	if inode, err := inodeOf("/proc/self/ns/net"); err == nil {
-		seen[inode] = true
-	}
+// a name; the first is the process's own. refused counts the processes whose
+// namespace may not be looked at.
+func namespaces() (all []namespace, refused int) {
+	own, _ := inodeOf("/proc/self/ns/net") // zero is nobody's
+	all = []namespace{{inode: own}}
+	seen := map[uint64]bool{own: true}
 	add := func(path string) {
 		inode, err := inodeOf(path)
 		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
@@ -29,7 +34,7 @@ func namespaces() (paths []string, refused int) {
 			return
 		}
 		seen[inode] = true
-		paths = append(paths, path)
+		all = append(all, namespace{path: path, inode: inode})
 	}
 	for _, process := range entries("/proc") {
 		if _, err := strconv.Atoi(process); err == nil {
@@ -39,7 +44,7 @@ func namespaces() (paths []string, refused int) {
 	for _, name := range entries(named) {
 		add(named + "/" + name)
 	}
-	return paths, refused
+	return all, refused
 }
 
 // entries are the names in a directory; none if it is not there.

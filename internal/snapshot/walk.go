@@ -26,23 +26,33 @@ type Report struct {
 	Refused int
 }
 
-// Walk goes through the TCP sockets of all network namespaces and calls found
-// for each that a process has open. If lives is not nil it is a trace's socket
-// storage, in which every socket without an entry gets one.
+// Seed goes through the TCP sockets of all network namespaces and calls found
+// for each that a process has open. In lives, which is a trace's socket
+// storage, every socket without an entry gets one.
 //
 // It may run beside the trace: what the trace has learnt of a socket stays.
-func Walk(lives *ebpf.Map, found func(wire.Found)) (Report, error) {
-	var report Report
+func Seed(lives *ebpf.Map, found func(wire.Found)) (Report, error) {
+	return walk(walkOptions{lives: lives}, found)
+}
+
+// walkOptions say what a walk is for.
+type walkOptions struct {
+	lives *ebpf.Map // to seed; nil: nothing is
+	udp   bool      // whether UDP sockets are told of, too
+}
+
+func walk(o walkOptions, found func(wire.Found)) (report Report, err error) {
 	spec, err := bpf.LoadSnapshot()
 	if err != nil {
 		return report, fmt.Errorf("read the embedded programs: %w", err)
 	}
-	if err := spec.Variables["seeding"].Set(lives != nil); err != nil {
+	err = errors.Join(spec.Variables["seeding"].Set(o.lives != nil), spec.Variables["with_udp"].Set(o.udp))
+	if err != nil {
 		return report, fmt.Errorf("set up the walk over the sockets: %w", err)
 	}
 	var options ebpf.CollectionOptions
-	if lives != nil {
-		options.MapReplacements = map[string]*ebpf.Map{"lives": lives}
+	if o.lives != nil {
+		options.MapReplacements = map[string]*ebpf.Map{"lives": o.lives}
 	}
 	var objects bpf.SnapshotObjects
 	if err := spec.LoadAndAssign(&objects, &options); err != nil {
@@ -61,7 +71,7 @@ func Walk(lives *ebpf.Map, found func(wire.Found)) (Report, error) {
 	namespaces, refused := namespaces()
 	report.Refused = refused
 	for _, ns := range namespaces {
-		err := inNamespace(ns, func() error { return iterate(objects.Sockets, count) })
+		err := inNamespace(ns.path, func() error { return iterate(objects.Sockets, count) })
 		switch {
 		case errors.Is(err, unix.ENOENT):
 			report.Vanished++

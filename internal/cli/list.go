@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/cgroup"
+	"tcpstates/internal/event"
+	"tcpstates/internal/feature"
+	"tcpstates/internal/filter"
+	"tcpstates/internal/output"
+	"tcpstates/internal/pipeline"
+	"tcpstates/internal/snapshot"
+)
+
+// states is a flag that takes a list of states.
+type states struct {
+	list string
+	set  filter.States
+}
+
+// Set implements pflag.Value.
+func (s *states) Set(list string) (err error) {
+	if s.set, err = filter.ParseStates(list); err != nil {
+		return fmt.Errorf("%w: it takes states such as established,time-wait or SYN_RECV", err)
+	}
+	s.list = list
+	return nil
+}
+
+// String implements pflag.Value.
+func (s *states) String() string { return s.list }
+
+// Type implements pflag.Value.
+func (s *states) Type() string { return "STATES" }
+
+// netns is a flag that takes a network namespace.
+type netns struct {
+	word  string
+	inode uint64 // zero: any
+}
+
+// Set implements pflag.Value.
+func (n *netns) Set(word string) error {
+	path := word
+	if word == "self" {
+		path = "/proc/self/ns/net"
+	}
+	if inode, err := strconv.ParseUint(word, 10, 32); err == nil && inode > 0 {
+		n.word, n.inode = word, inode
+		return nil
+	}
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	if err := errors.Join(unix.Stat(path, &st), unix.Statfs(path, &fs)); err != nil || fs.Type != unix.NSFS_MAGIC {
+		return fmt.Errorf(`it takes "self", a path such as /run/netns/NAME or /proc/PID/ns/net, or an inode number`)
+	}
+	n.word, n.inode = word, st.Ino
+	return nil
+}
+
+// String implements pflag.Value.
+func (n *netns) String() string { return n.word }
+
+// Type implements pflag.Value.
+func (n *netns) Type() string { return "NETNS" }
+
+// listFlags are the flags of list as they were given.
+type listFlags struct {
+	showFlags
+	filterFlags
+	listening bool
+	udp       bool
+	states    states
+	netns     netns
+	verbose   bool
+}
+
+func (f *listFlags) bind(flags *pflag.FlagSet) {
+	f.showFlags.bind(flags)
+	flags.BoolVarP(&f.listening, "listening", "l", false, "only listening sockets; of UDP those that are not connected")
+	flags.BoolVarP(&f.udp, "udp", "u", false, "UDP sockets instead of TCP's")
+	flags.Var(&f.states, "state", "only sockets in one of these states: established,time-wait")
+	f.filterFlags.bind(flags)
+	flags.Var(&f.netns, "netns", `only this network namespace: "self", a path or an inode number`)
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what was left out, and why")
+}
+
+// filters are the sockets wanted.
+func (f *listFlags) filters() (filter.Set, error) {
+	set, err := f.filterFlags.filters()
+	if err != nil {
+		return set, err
+	}
+	set.States = f.states.set
+	if !f.listening {
+		return set, nil
+	}
+	if set.States != 0 {
+		return set, usagef("-l with --state: -l is a state: leave out one of them")
+	}
+	set.States = 1 << event.Listen
+	if f.udp {
+		set.States = 1 << event.Close
+	}
+	return set, nil
+}
+
+// newList makes the command that lists sockets.
+func (a *app) newList() *cobra.Command {
+	flags := &listFlags{}
+	cmd := &cobra.Command{
+		Use:   "list [flags]",
+		Short: "List the sockets that exist, with their owners",
+		Long: `tcpstates list shows every TCP socket of every network namespace on this
+machine: listening, open, half-open and in TIME_WAIT, with the process that owns
+it. RECVQ and SENDQ are bytes; of a listening socket they are the connections
+that wait to be accepted, and how many may. LEFT is how many seconds a TIME_WAIT
+still lasts.`,
+		Example: `  tcpstates list -l               who listens
+  tcpstates list --state time-wait
+  tcpstates list -D 5432 -o json  connections to a database
+  tcpstates list -u               UDP sockets`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.list(flags, cmd.Flags().Changed("output"))
+		},
+	}
+	cmd.Flags().SortFlags = false
+	flags.bind(cmd.Flags())
+	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(f output.Format) bool { return f.HasList }))
+	return cmd
+}
+
+// list lists the sockets once.
+func (a *app) list(flags *listFlags, formatGiven bool) error {
+	format, err := flags.outputFormat(formatGiven)
+	if err != nil {
+		return err
+	}
+	if !format.HasList {
+		return usagef("-o %s with list: that tool lists no sockets: use table, wide, csv or json", format.Name)
+	}
+	filters, err := flags.filters()
+	if err != nil {
+		return err
+	}
+	listing, err := a.sockets(snapshot.ListOptions{UDP: flags.udp, Netns: flags.netns.inode})
+	if err != nil {
+		return err
+	}
+	listing.Sockets = slices.DeleteFunc(listing.Sockets, func(e event.Event) bool { return !filters.Match(&e) })
+	if err := a.writeSockets(format, flags, listing.Sockets); err != nil {
+		return pipeline.Writing(err)
+	}
+	a.noteListing(flags, listing)
+	return nil
+}
+
+// writeSockets writes the sockets, all as of now.
+func (a *app) writeSockets(format output.Format, flags *listFlags, sockets []event.Event) error {
+	places := cgroup.NewResolver()
+	defer places.Close()
+	options := flags.options(a)
+	options.List = true
+	sink := format.New(options)
+	now := a.clock.Now()
+	err := sink.Start(event.Start{Wall: now, Version: version, Kernel: feature.KernelRelease(), Backend: "sock_diag, task_file iterator"})
+	for i := range sockets {
+		if err != nil {
+			return err
+		}
+		sockets[i].Wall = now
+		places.Apply(&sockets[i])
+		err = sink.Write(&sockets[i])
+	}
+	return errors.Join(err, sink.Stop(event.Stop{Wall: now, Shown: uint64(len(sockets))}))
+}
+
+// noteListing counts the sockets by state, and tells what is missing.
+func (a *app) noteListing(flags *listFlags, listing snapshot.Listing) {
+	fmt.Fprintln(a.stderr, "tcpstates: "+countByState(listing.Sockets))
+	if listing.OwnersErr != nil && os.Geteuid() != 0 {
+		fmt.Fprintln(a.stderr, "tcpstates: the owners are known of your own processes' sockets alone: run as root for all")
+	}
+	if missing := a.missingForWalk(); listing.Refused > 0 && missing != "" {
+		fmt.Fprintf(a.stderr, "tcpstates: not all network namespaces may be looked into: run as root, or with %s\n", missing)
+	}
+	if !flags.verbose {
+		return
+	}
+	if listing.OwnersErr != nil {
+		fmt.Fprintf(a.stderr, "tcpstates: the owners come from /proc, as the kernel refused the walk over all files: %v\n", listing.OwnersErr)
+	}
+	fmt.Fprintf(a.stderr, "tcpstates: of the network namespaces %d vanished and %d were closed to the walk\n",
+		listing.Vanished, listing.Refused)
+}
+
+// countByState counts sockets by state, in the order of the states' numbers.
+func countByState(sockets []event.Event) string {
+	var counts [16]int
+	for i := range sockets {
+		counts[sockets[i].NewState%16]++
+	}
+	text := fmt.Sprintf("%d sockets", len(sockets))
+	separator := ": "
+	for state, n := range counts {
+		if n == 0 {
+			continue
+		}
+		name := event.State(state).String()
+		if len(sockets) > 0 && sockets[0].Datagram && event.State(state) == event.Close {
+			name = "UNCONN"
+		}
+		text += separator + strconv.Itoa(n) + " " + name
+		separator = ", "
+	}
+	return strings.TrimSuffix(text, ": ")
+}

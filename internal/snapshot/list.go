@@ -1,0 +1,163 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/wire"
+)
+
+// ListOptions say which sockets are listed.
+type ListOptions struct {
+	// UDP lists UDP's sockets instead of TCP's.
+	UDP bool
+	// Netns is the inode number of the only network namespace wanted; zero
+	// wants all.
+	Netns uint64
+}
+
+// Listing is a list of sockets.
+type Listing struct {
+	// Sockets are of event.KindSocket, listeners first, by their local ends.
+	// Wall and Ktime are for the caller to set.
+	Sockets []event.Event
+	Report
+	// OwnersErr is why only those owners are known whose processes the caller
+	// may look at; nil if all are.
+	OwnersErr error
+}
+
+// List lists the sockets of all network namespaces, as sock_diag(7) tells them,
+// with their owners.
+func List(o ListOptions) (Listing, error) {
+	var list Listing
+	spaces, refused := namespaces()
+	list.Refused = refused
+	owners := list.findOwners(o)
+	entered := false
+	for _, ns := range spaces {
+		if o.Netns != 0 && o.Netns != ns.inode {
+			continue
+		}
+		entered = true
+		err := inNamespace(ns.path, func() error { return list.add(o, ns, owners) })
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			list.Vanished++
+		case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+			list.Refused++
+		case err != nil:
+			return list, fmt.Errorf("ask the kernel for its sockets: %w", err)
+		}
+	}
+	if !entered {
+		return list, fmt.Errorf("there is no network namespace %d that a process is in, or that ip netns has named", o.Netns)
+	}
+	slices.SortStableFunc(list.Sockets, byState)
+	return list, nil
+}
+
+// byState orders listeners first, then by the local end.
+func byState(a, b event.Event) int {
+	if la, lb := a.NewState == event.Listen, b.NewState == event.Listen; la != lb {
+		if la {
+			return -1
+		}
+		return 1
+	}
+	return a.Local.Compare(b.Local)
+}
+
+// add lists the sockets of the namespace that the thread is in.
+func (l *Listing) add(o ListOptions, ns namespace, owners owners) error {
+	ask := netlink.SocketDiagTCP
+	if o.UDP {
+		ask = netlink.SocketDiagUDP
+	}
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		sockets, err := ask(family)
+		if err != nil {
+			return err
+		}
+		for _, s := range sockets {
+			e := socketEvent(s)
+			e.Netns = uint32(ns.inode)
+			e.Datagram = o.UDP
+			e.Owner = owners.of(e.Cookie, s.INode)
+			l.Sockets = append(l.Sockets, e)
+		}
+	}
+	return nil
+}
+
+// socketEvent reads what sock_diag tells of a socket (struct inet_diag_msg).
+func socketEvent(s *netlink.Socket) event.Event {
+	e := event.Event{
+		Kind:     event.KindSocket,
+		OldState: event.State(s.State),
+		NewState: event.State(s.State),
+		Cookie:   uint64(s.ID.Cookie[1])<<32 | uint64(s.ID.Cookie[0]),
+		Family:   event.IPv4,
+		Local:    addrPort(s.ID.Source, s.ID.SourcePort, s.Family),
+		Remote:   addrPort(s.ID.Destination, s.ID.DestinationPort, s.Family),
+		UID:      s.UID,
+		RecvQ:    s.RQueue,
+		SendQ:    s.WQueue,
+	}
+	if s.Family == unix.AF_INET6 {
+		e.Family = event.IPv6
+	}
+	if s.Timer == timerTimeWait {
+		e.Left = time.Duration(s.Expires) * time.Millisecond
+	}
+	return e
+}
+
+// timerTimeWait is the idiag_timer of a timewait minisock.
+const timerTimeWait = 3
+
+func addrPort(ip net.IP, port uint16, family uint8) netip.AddrPort {
+	addr, _ := netip.AddrFromSlice(ip)
+	if family == unix.AF_INET {
+		addr = addr.Unmap()
+	}
+	return netip.AddrPortFrom(addr, port)
+}
+
+// owners are who has which socket open, by the sockets' cookies, or where
+// those may not be known by the inodes of their files.
+type owners struct {
+	byCookie map[uint64]event.Owner
+	byInode  map[uint32]event.Owner
+}
+
+// of is the owner of a socket; the zero one if nobody has it open.
+func (o owners) of(cookie uint64, inode uint32) event.Owner {
+	if o.byCookie != nil {
+		return o.byCookie[cookie]
+	}
+	return o.byInode[inode]
+}
+
+// findOwners asks the walk over all files, or where that is not allowed /proc.
+func (l *Listing) findOwners(o ListOptions) owners {
+	byCookie := map[uint64]event.Owner{}
+	_, err := walk(walkOptions{udp: o.UDP}, func(f wire.Found) {
+		if _, known := byCookie[f.Cookie]; !known {
+			byCookie[f.Cookie] = f.Owner
+		}
+	})
+	if err != nil {
+		l.OwnersErr = err
+		return owners{byInode: processOwners()}
+	}
+	return owners{byCookie: byCookie}
+}
