@@ -25,9 +25,10 @@ var mayImport = map[string][]string{
 	"internal/column":     {"tcpstates/internal/event"},
 	"internal/output":     {"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline"},
 	"internal/pipeline":   {"tcpstates/internal/event"},
-	"internal/kerneltest": {"tcpstates/internal/event", "golang.org/x/sys/..."},
+	"internal/kerneltest": {"tcpstates/internal/event", "tcpstates/internal/thread", "golang.org/x/sys/..."},
+	"internal/thread":     {"golang.org/x/sys/..."},
 	"internal/snapshot": {
-		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/event",
+		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/event", "tcpstates/internal/thread",
 		"github.com/cilium/ebpf/...", "github.com/vishvananda/netlink", "golang.org/x/sys/...",
 	},
 	"internal/probe": {

@@ -17,6 +17,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/thread"
 )
 
 // Require skips the test where it may not trace. In CI nothing is skipped in
@@ -44,14 +46,7 @@ type Netns struct {
 func NewNetns(t testing.TB) *Netns {
 	t.Helper()
 	ns := &Netns{fd: -1}
-	failed := make(chan error, 1)
-	go func() {
-		// The thread is not unlocked, so that it ends with the goroutine and
-		// nobody else gets to run in its namespace.
-		runtime.LockOSThread()
-		failed <- ns.make()
-	}()
-	if err := <-failed; err != nil {
+	if err := thread.Run(ns.make); err != nil {
 		t.Fatalf("make a network namespace: %v", err)
 	}
 	t.Cleanup(func() { unix.Close(ns.fd) })
@@ -123,21 +118,16 @@ func spreadPackets(sysfs string) error {
 // starts do not.
 func (ns *Netns) Do(t testing.TB, f func()) {
 	t.Helper()
-	entered := make(chan error, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		err := unix.Setns(ns.fd, unix.CLONE_NEWNET)
-		entered <- err
-		if err == nil {
-			f()
+	err := thread.Run(func() error {
+		if err := unix.Setns(ns.fd, unix.CLONE_NEWNET); err != nil {
+			return err
 		}
-	}()
-	if err := <-entered; err != nil {
+		f()
+		return nil
+	})
+	if err != nil {
 		t.Fatalf("enter the network namespace: %v", err)
 	}
-	<-done
 }
 
 // Settle waits until no socket of the namespace is on its way from one state

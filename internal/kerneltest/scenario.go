@@ -175,8 +175,8 @@ func mapped(t testing.TB, _ *Netns) {
 // first sees the peer's FIN while its own is still waiting, and is CLOSING.
 func simultaneousClose(t testing.TB, _ *Netns) {
 	pair(t, "tcp4", "127.0.0.1:0", func(client, server *net.TCPConn) {
-		fill(t, client)
-		fill(t, server)
+		Fill(t, client)
+		Fill(t, server)
 		client.CloseWrite()
 		server.CloseWrite()
 		drain(client)
@@ -186,8 +186,8 @@ func simultaneousClose(t testing.TB, _ *Netns) {
 	})
 }
 
-// fill writes until the peer's window and the own buffer are full.
-func fill(t testing.TB, c *net.TCPConn) {
+// Fill writes until the peer's window and the own buffer are full.
+func Fill(t testing.TB, c *net.TCPConn) {
 	t.Helper()
 	raw, err := c.SyscallConn()
 	if err != nil {

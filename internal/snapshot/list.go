@@ -84,7 +84,8 @@ func (l *Listing) add(o ListOptions, ns namespace, owners owners) error {
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		sockets, err := ask(family)
-		if err != nil {
+		// Where sockets came or went meanwhile, what was told of serves.
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 			return err
 		}
 		for _, s := range sockets {

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"tcpstates/bpf"
+	"tcpstates/internal/thread"
 	"tcpstates/internal/wire"
 )
 
@@ -126,14 +126,7 @@ func inNamespace(path string, f func() error) error {
 	if path == "" {
 		return f()
 	}
-	done := make(chan error, 1)
-	go func() {
-		// The thread ends with the goroutine, as it is not unlocked: nobody
-		// else gets to run in the namespace.
-		runtime.LockOSThread()
-		done <- enter(path, f)
-	}()
-	return <-done
+	return thread.Run(func() error { return enter(path, f) })
 }
 
 func enter(path string, f func() error) error {
