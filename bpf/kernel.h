@@ -25,6 +25,7 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 
@@ -67,6 +68,7 @@ enum {
 };
 
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -119,8 +121,6 @@ struct socket {
 	struct sock *sk;
 };
 
-struct file;
-
 struct seq_file;
 
 struct bpf_iter_meta {
@@ -165,12 +165,52 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+/* A process's number in one of the nested namespaces that it is in. */
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1]; /* level + 1 of them, the outermost first */
+};
+
+struct fdtable {
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct file {
+	void *private_data;
+};
+
 struct task_struct {
 	struct task_struct *group_leader;
 	struct css_set *cgroups;
+	struct files_struct *files;
+	struct pid *thread_pid;
 	int tgid;
 	char comm[16];
 };
+
+/* Registers at a system call, each as its architecture has them. */
+struct pt_regs___x86 {
+	unsigned long orig_ax;
+};
+
+struct pt_regs___arm64 {
+	int syscallno;
+};
+
+struct pt_regs;
 
 #pragma clang attribute pop
 

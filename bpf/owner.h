@@ -8,9 +8,31 @@
 
 #include "storage.h"
 
+/* Set before loading: the PID namespace whose numbers are told; 0: the machine's. */
+const volatile __u32 pidns;
+
+/* include/linux/pid_namespace.h: MAX_PID_NS_LEVEL */
+#define MAX_PIDNS_LEVEL 32
+
+/* The number of a process in the namespace; 0 if it is not in there. */
+static __always_inline __u32 pid_in(const struct task_struct *task)
+{
+	const struct pid *pid = task->group_leader->thread_pid;
+	unsigned int level = pid->level;
+
+	for (unsigned int i = 0; i <= MAX_PIDNS_LEVEL && i <= level; i++) {
+		const void *at = (const void *)&pid->numbers + i * bpf_core_type_size(struct upid);
+		const struct upid *number = at;
+
+		if (BPF_CORE_READ(number, ns, ns.inum) == pidns)
+			return BPF_CORE_READ(number, nr);
+	}
+	return 0;
+}
+
 static __always_inline void process_of(struct process *p, const struct task_struct *task)
 {
-	p->pid = task->tgid;
+	p->pid = pidns ? pid_in(task) : task->tgid;
 	copy16(p->comm, &task->group_leader->comm);
 }
 

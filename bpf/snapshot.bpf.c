@@ -9,8 +9,6 @@
  */
 #include "owner.h"
 
-#include <bpf/bpf_core_read.h>
-
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Set before loading: whether a trace runs that wants to be told. */

@@ -68,6 +68,7 @@ const (
 	SnapshotMapMultipath   = "multipath"
 	SnapshotProgFiles      = "files"
 	SnapshotProgSockets    = "sockets"
+	SnapshotVarPidns       = "pidns"
 	SnapshotVarSeeding     = "seeding"
 	SnapshotVarUnusedEvent = "unused_event"
 	SnapshotVarUnusedFound = "unused_found"
@@ -132,6 +133,7 @@ type SnapshotMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SnapshotVariableSpecs struct {
+	Pidns       *ebpf.VariableSpec `ebpf:"pidns"`
 	Seeding     *ebpf.VariableSpec `ebpf:"seeding"`
 	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedFound *ebpf.VariableSpec `ebpf:"unused_found"`
@@ -173,6 +175,7 @@ func (m *SnapshotMaps) Close() error {
 //
 // It can be passed to LoadSnapshotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SnapshotVariables struct {
+	Pidns       *ebpf.Variable `ebpf:"pidns"`
 	Seeding     *ebpf.Variable `ebpf:"seeding"`
 	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
 	UnusedFound *ebpf.Variable `ebpf:"unused_found"`

@@ -7,6 +7,7 @@
  * the socket locked or not yet public, so the transitions of one socket never
  * run side by side.
  */
+#include "accept.h"
 #include "count.h"
 #include "emit.h"
 #include "filter.h"
@@ -123,6 +124,7 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 		life->seeded = 0;
 		forget_connection(life);
 	}
+	bind_acceptor(sk, life, is_born(oldstate, newstate));
 	hop.since = life->since;
 	if (life->seeded)
 		hop.flags |= EVENT_SINCE_SEED;
@@ -216,6 +218,14 @@ SEC("tp_btf/sock_recv_length")
 int BPF_PROG(received, const struct sock *sk)
 {
 	return on_io(sk);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(accepted, const struct pt_regs *regs, long ret)
+{
+	if (ret >= 0 && is_accept(regs))
+		note_acceptor(ret);
+	return 0;
 }
 
 SEC("tp_btf/sock_send_length")

@@ -51,15 +51,9 @@ type TcpstatesEvent struct {
 }
 
 type TcpstatesLife struct {
-	_      structs.HostLayout
-	Since  uint64
-	Owners [2]struct {
-		_       structs.HostLayout
-		Process TcpstatesProcess
-		Source  uint8
-		Pad     [3]uint8
-		Cgroup  uint64
-	}
+	_       structs.HostLayout
+	Since   uint64
+	Owners  [2]TcpstatesOwner
 	Bound   uint32
 	Mark    uint16
 	State   uint8
@@ -80,6 +74,14 @@ type TcpstatesLife struct {
 	}
 }
 
+type TcpstatesOwner struct {
+	_       structs.HostLayout
+	Process TcpstatesProcess
+	Source  uint8
+	Pad     [3]uint8
+	Cgroup  uint64
+}
+
 type TcpstatesPortSet struct {
 	_    structs.HostLayout
 	Bits [8192]uint8
@@ -95,17 +97,21 @@ type TcpstatesProcess struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	TcpstatesMapAcceptors       = "acceptors"
 	TcpstatesMapCounters        = "counters"
 	TcpstatesMapEvents          = "events"
 	TcpstatesMapLives           = "lives"
 	TcpstatesMapPorts           = "ports"
+	TcpstatesProgAccepted       = "accepted"
 	TcpstatesProgFirst          = "first"
 	TcpstatesProgReceived       = "received"
 	TcpstatesProgSent           = "sent"
 	TcpstatesProgTwin           = "twin"
+	TcpstatesVarAcceptProbe     = "accept_probe"
 	TcpstatesVarOnlyFamily      = "only_family"
 	TcpstatesVarOnlyLports      = "only_lports"
 	TcpstatesVarOnlyRports      = "only_rports"
+	TcpstatesVarPidns           = "pidns"
 	TcpstatesVarSelfTransitions = "self_transitions"
 	TcpstatesVarUnusedEvent     = "unused_event"
 )
@@ -152,6 +158,7 @@ type TcpstatesSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesProgramSpecs struct {
+	Accepted *ebpf.ProgramSpec `ebpf:"accepted"`
 	First    *ebpf.ProgramSpec `ebpf:"first"`
 	Received *ebpf.ProgramSpec `ebpf:"received"`
 	Sent     *ebpf.ProgramSpec `ebpf:"sent"`
@@ -162,19 +169,22 @@ type TcpstatesProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesMapSpecs struct {
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
-	Lives    *ebpf.MapSpec `ebpf:"lives"`
-	Ports    *ebpf.MapSpec `ebpf:"ports"`
+	Acceptors *ebpf.MapSpec `ebpf:"acceptors"`
+	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Events    *ebpf.MapSpec `ebpf:"events"`
+	Lives     *ebpf.MapSpec `ebpf:"lives"`
+	Ports     *ebpf.MapSpec `ebpf:"ports"`
 }
 
 // TcpstatesVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesVariableSpecs struct {
+	AcceptProbe     *ebpf.VariableSpec `ebpf:"accept_probe"`
 	OnlyFamily      *ebpf.VariableSpec `ebpf:"only_family"`
 	OnlyLports      *ebpf.VariableSpec `ebpf:"only_lports"`
 	OnlyRports      *ebpf.VariableSpec `ebpf:"only_rports"`
+	Pidns           *ebpf.VariableSpec `ebpf:"pidns"`
 	SelfTransitions *ebpf.VariableSpec `ebpf:"self_transitions"`
 	UnusedEvent     *ebpf.VariableSpec `ebpf:"unused_event"`
 }
@@ -199,14 +209,16 @@ func (o *TcpstatesObjects) Close() error {
 //
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesMaps struct {
-	Counters *ebpf.Map `ebpf:"counters"`
-	Events   *ebpf.Map `ebpf:"events"`
-	Lives    *ebpf.Map `ebpf:"lives"`
-	Ports    *ebpf.Map `ebpf:"ports"`
+	Acceptors *ebpf.Map `ebpf:"acceptors"`
+	Counters  *ebpf.Map `ebpf:"counters"`
+	Events    *ebpf.Map `ebpf:"events"`
+	Lives     *ebpf.Map `ebpf:"lives"`
+	Ports     *ebpf.Map `ebpf:"ports"`
 }
 
 func (m *TcpstatesMaps) Close() error {
 	return _TcpstatesClose(
+		m.Acceptors,
 		m.Counters,
 		m.Events,
 		m.Lives,
@@ -218,9 +230,11 @@ func (m *TcpstatesMaps) Close() error {
 //
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesVariables struct {
+	AcceptProbe     *ebpf.Variable `ebpf:"accept_probe"`
 	OnlyFamily      *ebpf.Variable `ebpf:"only_family"`
 	OnlyLports      *ebpf.Variable `ebpf:"only_lports"`
 	OnlyRports      *ebpf.Variable `ebpf:"only_rports"`
+	Pidns           *ebpf.Variable `ebpf:"pidns"`
 	SelfTransitions *ebpf.Variable `ebpf:"self_transitions"`
 	UnusedEvent     *ebpf.Variable `ebpf:"unused_event"`
 }
@@ -229,6 +243,7 @@ type TcpstatesVariables struct {
 //
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesPrograms struct {
+	Accepted *ebpf.Program `ebpf:"accepted"`
 	First    *ebpf.Program `ebpf:"first"`
 	Received *ebpf.Program `ebpf:"received"`
 	Sent     *ebpf.Program `ebpf:"sent"`
@@ -237,6 +252,7 @@ type TcpstatesPrograms struct {
 
 func (p *TcpstatesPrograms) Close() error {
 	return _TcpstatesClose(
+		p.Accepted,
 		p.First,
 		p.Received,
 		p.Sent,

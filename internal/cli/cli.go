@@ -73,7 +73,7 @@ func Main() int {
 				return nil, nil, feature.Diagnose(err)
 			}
 			return t, func(found func(wire.Found)) (snapshot.Report, error) {
-				return snapshot.Seed(t.Lives(), found)
+				return snapshot.Seed(t.Lives(), o.PIDNamespace, found)
 			}, nil
 		},
 		clock:          newClock(),

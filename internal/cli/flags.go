@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"tcpstates/internal/event"
 	"tcpstates/internal/filter"
@@ -139,12 +140,27 @@ func (s span) Type() string { return "TIME" }
 type showFlags struct {
 	format    string
 	wide, csv bool
+	pidns     bool
+}
+
+// pidNamespace is the PID namespace whose process ids are shown; zero means
+// the machine's.
+func (f *showFlags) pidNamespace() (uint32, error) {
+	if !f.pidns {
+		return 0, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
+		return 0, fmt.Errorf("find the PID namespace for --pidns: %w: is /proc mounted?", err)
+	}
+	return uint32(st.Ino), nil
 }
 
 func (f *showFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.format, "output", "o", output.Formats[0].Name, "the `FORMAT`, see below")
 	flags.BoolVarP(&f.wide, "wide", "w", false, "show whole IPv6 addresses, and the IP version")
 	flags.BoolVarP(&f.csv, "csv", "s", false, "comma-separated values: as -o csv, or with -o bcc as BCC prints them")
+	flags.BoolVar(&f.pidns, "pidns", false, "show process ids as the command's own PID namespace has them, for use in a container")
 }
 
 // outputFormat is the format that the flags ask for, or the error that they
@@ -219,6 +235,7 @@ type traceFlags struct {
 	showFlags
 	filterFlags
 	time, elapsed bool
+	acceptProbe   bool
 	count         positive
 	duration      span
 	buffer        byteSize
@@ -231,6 +248,8 @@ func (f *traceFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (table, wide, csv and json always do)")
 	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
 	f.filterFlags.bind(flags)
+	flags.BoolVar(&f.acceptProbe, "accept-probe", false,
+		"before Linux 6.3, learn which worker accepts a connection; slows every system call of the machine by some 30 %")
 	flags.VarP(&f.count, "count", "n", "end after so many events")
 	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
 	flags.Var(&f.buffer, "buffer", "the ring buffer's size, a power of two")

@@ -153,7 +153,11 @@ func (a *app) list(flags *listFlags, formatGiven bool) error {
 	if err != nil {
 		return err
 	}
-	listing, err := a.sockets(snapshot.ListOptions{UDP: flags.udp, Netns: flags.netns.inode})
+	pidns, err := flags.pidNamespace()
+	if err != nil {
+		return err
+	}
+	listing, err := a.sockets(snapshot.ListOptions{UDP: flags.udp, Netns: flags.netns.inode, PIDNamespace: pidns})
 	if err != nil {
 		return err
 	}

@@ -101,9 +101,19 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 	if err != nil {
 		return err
 	}
+	pidns, err := flags.pidNamespace()
+	if err != nil {
+		return err
+	}
+	var accept probe.AcceptProbe
+	if flags.acceptProbe {
+		accept = probe.AcceptIfNeeded
+	}
 	source, seed, err := a.open(probe.Options{
 		Filter:          filters,
 		SelfTransitions: format.Raw,
+		AcceptProbe:     accept,
+		PIDNamespace:    pidns,
 		BufferSize:      int(flags.buffer),
 		Clock:           a.clock,
 	})

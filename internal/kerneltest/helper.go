@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -73,7 +74,7 @@ func help(name string) {
 	}
 }
 
-// obey does one thing: it connects to an address, accepts a connection at the
+// obey does one thing: it connects to an address, gets a page from one, accepts a connection at the
 // listener that it was given and answers what comes with the same, or takes a
 // file that is sent through the socket that it was given.
 func obey(verb, address string) error {
@@ -98,6 +99,8 @@ func obey(verb, address string) error {
 		}
 		_, err = io.WriteString(c, line)
 		return err
+	case "get":
+		return getPage(address)
 	case "receive":
 		oob := make([]byte, unix.CmsgSpace(4))
 		_, n, _, _, err := unix.Recvmsg(givenFile, make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
@@ -122,7 +125,7 @@ var held []io.Closer
 
 // setLeaderName names the process: what /proc/PID/comm of it says.
 func setLeaderName(name string) error {
-	return os.WriteFile(fmt.Sprintf("/proc/self/task/%d/comm", os.Getpid()), []byte(name), 0)
+	return setThreadName(name) // init has locked this goroutine to the main thread
 }
 
 func setThreadName(name string) error {
@@ -137,8 +140,21 @@ func setThreadName(name string) error {
 // and at most one file for it to work on. It ends with the test at the latest.
 func StartHelper(t testing.TB, ns *Netns, name string, given ...*os.File) *Helper {
 	t.Helper()
+	return startHelper(t, ns, name, &syscall.SysProcAttr{}, given)
+}
+
+// StartHelperInPIDNamespace is StartHelper in a PID namespace of its own, in
+// which the helper is process 1.
+func StartHelperInPIDNamespace(t testing.TB, ns *Netns, name string) *Helper {
+	t.Helper()
+	return startHelper(t, ns, name, &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}, nil)
+}
+
+func startHelper(t testing.TB, ns *Netns, name string, attr *syscall.SysProcAttr, given []*os.File) *Helper {
+	t.Helper()
 	h := &Helper{cmd: exec.Command("/proc/self/exe")}
 	h.cmd.ExtraFiles = given
+	h.cmd.SysProcAttr = attr
 	h.cmd.Env = append(os.Environ(), helperName+"="+name)
 	h.cmd.Stderr = os.Stderr
 	var err error

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -32,6 +33,19 @@ func Require(t testing.TB) {
 		t.Fatal("kernel tests need root, and CI runs them all")
 	}
 	t.Skip("kernel tests need root: run sudo make test")
+}
+
+// RequireCommand skips the test where a program is not installed; in CI it
+// fails.
+func RequireCommand(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err == nil {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("this test needs %s, and CI runs them all", name)
+	}
+	t.Skipf("this test needs %s: install it", name)
 }
 
 // Netns is a network namespace of the test's own, with its loopback up. It

@@ -1,8 +1,10 @@
 package probe
 
 import (
+	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -43,4 +45,58 @@ func BenchmarkKernel(b *testing.B) {
 	slices.Sort(perEvent)
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(perEvent[rounds/2], "kernel-ns/event")
+}
+
+// BenchmarkIO measures what the programs at a socket's input and output cost a
+// ping-pong over the loopback: both ways in one run, in turn, as the ratio of
+// the medians.
+func BenchmarkIO(b *testing.B) {
+	kerneltest.Require(b)
+	ns := kerneltest.NewNetns(b)
+	const rounds, pings = 21, 5_000
+	var plain, traced []float64
+	ns.Do(b, func() {
+		l := kerneltest.Listen(b, "tcp4", "127.0.0.1:0")
+		defer l.Close()
+		client, server := kerneltest.Connect(b, l)
+		defer client.Close()
+		defer server.Close()
+		c := trace(b, Options{})
+		if err := c.detach(); err != nil {
+			b.Fatal(err)
+		}
+		pingPong(client, server, pings)
+		for range rounds {
+			plain = append(plain, pingPong(client, server, pings))
+			if err := c.attach(); err != nil {
+				b.Fatal(err)
+			}
+			traced = append(traced, pingPong(client, server, pings))
+			if err := c.detach(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for b.Loop() {
+		// The rounds above are the measurement.
+	}
+	slices.Sort(plain)
+	slices.Sort(traced)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(plain[rounds/2], "plain-ns/ping")
+	b.ReportMetric(traced[rounds/2], "traced-ns/ping")
+	b.ReportMetric(traced[rounds/2]/plain[rounds/2], "ratio")
+}
+
+// pingPong sends a byte to and fro, and returns the nanoseconds each took.
+func pingPong(client, server net.Conn, pings int) float64 {
+	byteOf := make([]byte, 1)
+	begin := time.Now()
+	for range pings {
+		client.Write(byteOf)
+		server.Read(byteOf)
+		server.Write(byteOf)
+		client.Read(byteOf)
+	}
+	return float64(time.Since(begin).Nanoseconds()) / float64(pings)
 }

@@ -17,10 +17,23 @@ import (
 )
 
 // auxiliary are the programs that make the trace tell more where the kernel
-// has their tracepoint, and are left out where it does not.
-var auxiliary = []struct{ program, tracepoint string }{
-	{program: "received", tracepoint: "sock_recv_length"}, // since Linux 6.3
-	{program: "sent", tracepoint: "sock_send_length"},     // since Linux 6.3
+// has their tracepoint, and are left out where it does not or they are not
+// wanted.
+var auxiliary = []struct {
+	program, tracepoint string
+	wanted              func(o *Options, kernel *btf.Spec) bool
+}{
+	{"received", "sock_recv_length", always}, // since Linux 6.3
+	{"sent", "sock_send_length", always},     // since Linux 6.3
+	{"accepted", "sys_exit", wantsAccept},
+}
+
+func always(*Options, *btf.Spec) bool { return true }
+
+// wantsAccept: where the first input or output tells who serves a connection,
+// the costly way is not needed.
+func wantsAccept(o *Options, kernel *btf.Spec) bool {
+	return o.AcceptProbe == AcceptAlways || o.AcceptProbe == AcceptIfNeeded && !hasTracepoint(kernel, "sock_recv_length")
 }
 
 // load makes the maps and programs, as the options want them.
@@ -33,17 +46,17 @@ func (t *Tracer) load(o Options) error {
 	if err != nil {
 		return fmt.Errorf("read the embedded programs: %w", err)
 	}
-	if err := lower(spec, o); err != nil {
-		return err
-	}
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return fmt.Errorf("read the kernel's type information: %w", err)
 	}
 	for _, aux := range auxiliary {
-		if !hasTracepoint(kernel, aux.tracepoint) {
+		if !hasTracepoint(kernel, aux.tracepoint) || !aux.wanted(&o, kernel) {
 			delete(spec.Programs, aux.program)
 		}
+	}
+	if err := lower(spec, o); err != nil {
+		return err
 	}
 	t.objects, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		Programs: ebpf.ProgramOptions{KernelTypes: kernel},
@@ -81,6 +94,8 @@ func lower(spec *ebpf.CollectionSpec, o Options) error {
 		"only_lports":      o.Filter.LocalPorts != nil,
 		"only_rports":      o.Filter.RemotePorts != nil,
 		"self_transitions": o.SelfTransitions,
+		"accept_probe":     spec.Programs["accepted"] != nil,
+		"pidns":            o.PIDNamespace,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s of the programs: %w", name, err)

@@ -41,9 +41,11 @@ func TestPreForkServerShowsItsWorkers(t *testing.T) {
 		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
 		port = portOf(l)
 		var helpers []*kerneltest.Helper
+		f := fileOf(t, l)
 		for i := range workers {
-			helpers = append(helpers, kerneltest.StartHelper(t, ns, fmt.Sprint("worker-", i), fileOf(t, l)))
+			helpers = append(helpers, kerneltest.StartHelper(t, ns, fmt.Sprint("worker-", i), f))
 		}
+		f.Close()
 		for _, worker := range helpers {
 			worker.Ask(t, "serve")
 			client, err := net.Dial("tcp4", l.Addr().String())
@@ -62,6 +64,7 @@ func TestPreForkServerShowsItsWorkers(t *testing.T) {
 		}
 		l.Close()
 	})
+	ns.Settle(t)
 	c.end(t)
 
 	self := uint32(os.Getpid())
@@ -200,7 +203,7 @@ func TestClosers(t *testing.T) {
 // seed walks over the sockets for the trace.
 func seed(t testing.TB, c *collector) (all []wire.Found, report snapshot.Report) {
 	t.Helper()
-	report, err := snapshot.Seed(c.Lives(), func(f wire.Found) { all = append(all, f) })
+	report, err := snapshot.Seed(c.Lives(), 0, func(f wire.Found) { all = append(all, f) })
 	if err != nil {
 		t.Fatalf("walk over the sockets: %v", err)
 	}
@@ -287,7 +290,7 @@ func TestLiveEventsWinOverTheWalk(t *testing.T) {
 	walks := make(chan int)
 	go func() {
 		for n := 0; ; n++ {
-			if _, err := snapshot.Seed(c.Lives(), func(wire.Found) {}); err != nil {
+			if _, err := snapshot.Seed(c.Lives(), 0, func(wire.Found) {}); err != nil {
 				t.Errorf("walk over the sockets: %v", err)
 			}
 			select {
@@ -387,5 +390,128 @@ func TestSameAddressesInTwoNamespaces(t *testing.T) {
 				t.Errorf("%v: owner %+v, want %d", kerneltest.TransitionOf(&e), e.Owner, helpers[i].PID())
 			}
 		}
+	}
+}
+
+func TestPIDsOfANamespace(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	helper := kerneltest.StartHelperInPIDNamespace(t, ns, "process-one")
+	var st unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/pid", helper.PID()), &st); err != nil {
+		t.Fatal(err)
+	}
+	c := trace(t, Options{PIDNamespace: uint32(st.Ino)})
+	var l *net.TCPListener
+	var found []wire.Found
+	ns.Do(t, func() {
+		l = kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		helper.Connect(t, l.Addr())
+		if _, err := snapshot.Seed(c.Lives(), uint32(st.Ino), func(f wire.Found) {
+			if f.Netns == ns.Inode {
+				found = append(found, f)
+			}
+		}); err != nil {
+			t.Errorf("walk: %v", err)
+		}
+		helper.End(t)
+		l.Close()
+	})
+	ns.Settle(t)
+	checked := 0
+	for _, e := range of(ns, c.end(t)) {
+		want := uint32(1)
+		if e.Local.Port() == portOf(l) {
+			want = 0 // this process is not in there
+		} else {
+			checked++
+		}
+		if e.Owner.PID != want {
+			t.Errorf("%v: owner %d, want %d", kerneltest.TransitionOf(&e), e.Owner.PID, want)
+		}
+		if closed := e.NewState == event.LastAck || e.NewState == event.FinWait1; closed && want == 1 && e.Current.PID != 1 {
+			t.Errorf("%v: closed by %d, want 1", kerneltest.TransitionOf(&e), e.Current.PID)
+		}
+	}
+	if checked < 4 {
+		t.Errorf("%d transitions of the helper's", checked)
+	}
+	pids := map[event.State]uint32{}
+	for _, f := range found {
+		pids[f.State] = f.Owner.PID
+	}
+	if pids[event.Established] != 1 || pids[event.Listen] != 0 || len(found) < 2 {
+		t.Errorf("the walk found %+v", found)
+	}
+}
+
+// TestAcceptProbeNamesTheWorker has workers accept that neither receive nor
+// send, and the programs that learn from that are taken away.
+func TestAcceptProbeNamesTheWorker(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	c := trace(t, Options{AcceptProbe: AcceptAlways})
+	if err := c.detach(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first", "twin", "accepted"} {
+		if err := c.attachProgram(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var worker *kerneltest.Helper
+	var port uint16
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		port = portOf(l)
+		f := fileOf(t, l)
+		worker = kerneltest.StartHelper(t, ns, "worker", f)
+		f.Close()
+		worker.Ask(t, "serve")
+		client, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Errorf("connect: %v", err)
+			return
+		}
+		fmt.Fprintln(client, "hello")
+		if _, err := bufio.NewReader(client).ReadString('\n'); err != nil {
+			t.Errorf("read: %v", err)
+		}
+		worker.Await(t)
+		client.Close()
+		worker.End(t)
+		l.Close()
+	})
+	ns.Settle(t)
+	later := 0
+	for _, e := range of(ns, c.end(t)) {
+		if e.Local.Port() != port || e.Remote.Port() == 0 {
+			continue
+		}
+		want, source := uint32(os.Getpid()), event.SourceInherited
+		if e.NewState != event.SynRecv && e.NewState != event.Established {
+			want, source = worker.PID(), event.SourceAccept
+			later++
+		}
+		if e.Owner.PID != want || e.Owner.Source != source {
+			t.Errorf("%v: owner %+v, want %d by %v", kerneltest.TransitionOf(&e), e.Owner, want, source)
+		}
+	}
+	if later != 3 {
+		t.Errorf("%d transitions after the accept, want 3", later)
+	}
+}
+
+func TestAcceptProbeOnlyWhereItIsNeeded(t *testing.T) {
+	kerneltest.Require(t)
+	for want, probe := range map[bool]AcceptProbe{true: AcceptAlways, false: AcceptNever} {
+		c := trace(t, Options{AcceptProbe: probe})
+		if loaded := c.objects.Programs["accepted"] != nil; loaded != want {
+			t.Errorf("with %v the program is loaded: %v", probe, loaded)
+		}
+	}
+	c := trace(t, Options{AcceptProbe: AcceptIfNeeded})
+	if c.objects.Programs["accepted"] != nil && c.objects.Programs["received"] != nil {
+		t.Error("loaded, though input and output tell as much")
 	}
 }

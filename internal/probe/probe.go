@@ -41,11 +41,30 @@ type Options struct {
 	// SelfTransitions reports states that were set anew without a change,
 	// and counts durations from them.
 	SelfTransitions bool
+	// AcceptProbe says when the program runs that learns of each accept().
+	AcceptProbe AcceptProbe
+	// PIDNamespace is the inode number of the PID namespace whose process ids
+	// are told; zero means the machine's.
+	PIDNamespace uint32
 	// BufferSize is the ring buffer's in bytes: a power of two and a multiple
 	// of the page size. Zero means DefaultBufferSize.
 	BufferSize int
 	Clock      Clock
 }
+
+// AcceptProbe says when the program runs that learns of each accept(): it slows
+// every system call of the machine by some 30 %.
+type AcceptProbe uint8
+
+const (
+	// AcceptNever leaves it out.
+	AcceptNever AcceptProbe = iota
+	// AcceptIfNeeded runs it where the kernel has no tracepoints of a
+	// socket's input and output, before Linux 6.3.
+	AcceptIfNeeded
+	// AcceptAlways runs it in any case.
+	AcceptAlways
+)
 
 // Tracer is a pipeline.Source of live events. Read and Pending belong to one
 // goroutine; Stop may be called from any other.

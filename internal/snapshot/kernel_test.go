@@ -83,6 +83,7 @@ var dualStack = strings.NewReplacer("[::]:", "*:")
 // requireAsSS compares the list with what ss prints in the namespace.
 func requireAsSS(t *testing.T, ns *kerneltest.Netns, o ListOptions, flags string) []event.Event {
 	t.Helper()
+	kerneltest.RequireCommand(t, "ss")
 	var text []byte
 	var err error
 	ns.Do(t, func() { text, err = exec.Command("ss", "-anpH", flags).Output() })

@@ -19,6 +19,9 @@ import (
 type ListOptions struct {
 	// UDP lists UDP's sockets instead of TCP's.
 	UDP bool
+	// PIDNamespace is the inode number of the PID namespace whose process ids
+	// are told; zero means the machine's.
+	PIDNamespace uint32
 	// Netns is the inode number of the only network namespace wanted; zero
 	// wants all.
 	Netns uint64
@@ -151,7 +154,7 @@ func (o owners) of(cookie uint64, inode uint32) event.Owner {
 // findOwners asks the walk over all files, or where that is not allowed /proc.
 func (l *Listing) findOwners(o ListOptions) owners {
 	byCookie := map[uint64]event.Owner{}
-	_, err := walk(walkOptions{udp: o.UDP}, func(f wire.Found) {
+	_, err := walk(walkOptions{udp: o.UDP, pidNamespace: o.PIDNamespace}, func(f wire.Found) {
 		if _, known := byCookie[f.Cookie]; !known {
 			byCookie[f.Cookie] = f.Owner
 		}

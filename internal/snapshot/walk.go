@@ -31,14 +31,19 @@ type Report struct {
 // storage, every socket without an entry gets one.
 //
 // It may run beside the trace: what the trace has learnt of a socket stays.
-func Seed(lives *ebpf.Map, found func(wire.Found)) (Report, error) {
-	return walk(walkOptions{lives: lives}, found)
+//
+// pidNamespace is the inode number of the PID namespace whose process ids are
+// told; zero means the machine's.
+func Seed(lives *ebpf.Map, pidNamespace uint32, found func(wire.Found)) (Report, error) {
+	return walk(walkOptions{lives: lives, pidNamespace: pidNamespace}, found)
 }
 
 // walkOptions say what a walk is for.
 type walkOptions struct {
 	lives *ebpf.Map // to seed; nil: nothing is
 	udp   bool      // whether UDP sockets are told of, too
+
+	pidNamespace uint32 // see Seed
 }
 
 func walk(o walkOptions, found func(wire.Found)) (report Report, err error) {
@@ -46,7 +51,10 @@ func walk(o walkOptions, found func(wire.Found)) (report Report, err error) {
 	if err != nil {
 		return report, fmt.Errorf("read the embedded programs: %w", err)
 	}
-	err = errors.Join(spec.Variables["seeding"].Set(o.lives != nil), spec.Variables["with_udp"].Set(o.udp))
+	err = errors.Join(
+		spec.Variables["seeding"].Set(o.lives != nil),
+		spec.Variables["with_udp"].Set(o.udp),
+		spec.Variables["pidns"].Set(o.pidNamespace))
 	if err != nil {
 		return report, fmt.Errorf("set up the walk over the sockets: %w", err)
 	}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Who accepted a connection, for kernels that have no tracepoints of a
+ * socket's input and output. It is learnt when accept() returns, of which only
+ * a tracepoint of all system calls tells.
+ */
+#ifndef TCPSTATES_ACCEPT_H
+#define TCPSTATES_ACCEPT_H
+
+#include "owner.h"
+
+/* Set before loading: whether the program that fills acceptors is attached. */
+const volatile bool accept_probe;
+
+/*
+ * Who accepted, by the address of the struct sock. Inserted by accepted, taken
+ * out at the socket's next transition, which runs long before the address can
+ * be another socket's. Bounded: the least recently used entry goes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct owner);
+} acceptors SEC(".maps");
+
+/* arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h */
+static __always_inline bool is_accept(const struct pt_regs *regs)
+{
+	if (bpf_core_field_exists(struct pt_regs___x86, orig_ax)) {
+		unsigned long nr = BPF_CORE_READ((const struct pt_regs___x86 *)regs, orig_ax);
+
+		return nr == 43 || nr == 288;
+	}
+	if (bpf_core_field_exists(struct pt_regs___arm64, syscallno)) {
+		int nr = BPF_CORE_READ((const struct pt_regs___arm64 *)regs, syscallno);
+
+		return nr == 202 || nr == 242;
+	}
+	return 0;
+}
+
+/* The address of the TCP socket that a new descriptor stands for, or 0. */
+static __always_inline __u64 tcp_of_fd(const struct task_struct *task, long fd)
+{
+	struct file **files = BPF_CORE_READ(task, files, fdt, fd);
+	struct file *file = 0;
+	const struct socket *socket;
+	const struct sock *sk;
+	__u16 family;
+
+	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd))
+		return 0;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP ? (__u64)sk : 0;
+}
+
+static __always_inline void note_acceptor(long fd)
+{
+	const struct task_struct *task = (void *)bpf_get_current_task_btf();
+	__u64 address = tcp_of_fd(task, fd);
+	struct owner owner;
+
+	if (!address)
+		return;
+	current_owner(&owner, OWNER_ACCEPT);
+	bpf_map_update_elem(&acceptors, &address, &owner, 0);
+}
+
+/* Makes who accepted the socket its owner, if that is new. */
+static __always_inline void bind_acceptor(const struct sock *sk, struct life *life, bool born)
+{
+	__u64 address = (__u64)sk;
+	const struct owner *owner;
+
+	if (!accept_probe || life->bound)
+		return;
+	owner = bpf_map_lookup_elem(&acceptors, &address);
+	if (!owner)
+		return;
+	if (!born) {
+		set_owner(life, owner);
+		life->bound = 1;
+	}
+	bpf_map_delete_elem(&acceptors, &address);
+}
+
+#endif
