@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -269,6 +270,65 @@ func TestByteSize(t *testing.T) {
 		}
 		if again := byteSize(0); again.Set(b.String()) != nil || again != b {
 			t.Errorf("%s is shown as %s, which is read as %d", text, b, again)
+		}
+	}
+}
+
+func TestListFiltersAndCounts(t *testing.T) {
+	socket := func(state event.State, lport uint16, family event.Family) event.Event {
+		e := transitions(1)[0]
+		e.Kind, e.NewState, e.Family = event.KindSocket, state, family
+		e.Local = netip.AddrPortFrom(e.Local.Addr(), lport)
+		return e
+	}
+	sockets := []event.Event{
+		socket(event.Listen, 80, event.IPv4), socket(event.Listen, 443, event.IPv6),
+		socket(event.Established, 80, event.IPv4), socket(event.TimeWait, 80, event.IPv4),
+	}
+	for args, want := range map[string]string{
+		"":                              "4 sockets: 1 ESTABLISHED, 1 TIME_WAIT, 2 LISTEN",
+		"-l":                            "2 sockets: 2 LISTEN",
+		"-L 80":                         "3 sockets: 1 ESTABLISHED, 1 TIME_WAIT, 1 LISTEN",
+		"-D 2 -6":                       "1 sockets: 1 LISTEN",
+		"--state established,Time-Wait": "2 sockets: 1 ESTABLISHED, 1 TIME_WAIT",
+		"--state LISTEN -4":             "1 sockets: 1 LISTEN",
+		"-D 7":                          "0 sockets",
+		"-o json":                       "4 sockets: 1 ESTABLISHED, 1 TIME_WAIT, 2 LISTEN",
+		"-s":                            "4 sockets: 1 ESTABLISHED, 1 TIME_WAIT, 2 LISTEN",
+	} {
+		var out, said bytes.Buffer
+		a := &app{
+			stdout: &out, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
+			missingForWalk: func() string { return "" },
+			sockets: func(snapshot.ListOptions) (snapshot.Listing, error) {
+				return snapshot.Listing{Sockets: slices.Clone(sockets)}, nil
+			},
+		}
+		code := a.run(t.Context(), append([]string{"list"}, strings.Fields(args)...))
+		if code != 0 || said.String() != "tcpstates: "+want+"\n" {
+			t.Errorf("list %s: exit code %d, stderr %q, want %q", args, code, &said, want)
+		}
+	}
+}
+
+func TestListTellsWhatIsMissing(t *testing.T) {
+	var said bytes.Buffer
+	a := &app{
+		stdout: io.Discard, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
+		missingForWalk: func() string { return "CAP_X" },
+		sockets: func(snapshot.ListOptions) (snapshot.Listing, error) {
+			return snapshot.Listing{Report: snapshot.Report{Refused: 1}, OwnersErr: unix.EPERM}, nil
+		},
+	}
+	if code := a.run(t.Context(), []string{"list", "-v"}); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{
+		"may be looked into: run as root, or with CAP_X",
+		"the owners come from /proc, as the kernel refused the walk over all files: operation not permitted",
+	} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("stderr is %q, want %q in it", &said, want)
 		}
 	}
 }

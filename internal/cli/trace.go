@@ -31,8 +31,9 @@ func (a *app) newRoot() *cobra.Command {
 happens: the process that owns the socket, both ends, the old and the new state
 and the milliseconds spent in the old one. It traces until Ctrl-C.
 
-What is not known is shown as "-": a duration whose beginning was before the
-trace, a port that the kernel has not chosen yet, the owner of an older socket.`,
+What is not known is shown as "-": the age of a new socket, a port that the
+kernel has not chosen yet, the owner of a socket that no process has open. ">="
+stands before a duration whose beginning was before the trace.`,
 		Example: `  tcpstates                       every transition until Ctrl-C
   tcpstates -L 80,443             connections to this machine's web server
   tcpstates -D 5432 --duration 1m connections to a database, for a minute

@@ -142,11 +142,11 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Place.Pod...) }}
 	CloserPID  = Column{Name: "closerpid", Header: "CLOSERPID", Width: 9, Number: true, Of: Transitions, Data: closerPID}
 	CloserComm = Column{Name: "closercomm", Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Transitions, Data: closerComm}
-	Proto      = Column{Name: "proto", Header: "PROTO", Width: 5, Of: Listed, Data: proto}
+	Proto      = Column{Name: "proto", Header: "PROTO", Width: 5, Drop: 1, Of: Listed, Data: proto}
 	Now        = Column{Name: "state", Header: "STATE", Width: 11, Of: Listed, Data: state}
-	RecvQ      = Column{Name: "recvq", Header: "RECVQ", Width: 6, Drop: 6, Number: true, Of: Listed,
+	RecvQ      = Column{Name: "recvq", Header: "RECVQ", Width: 6, Drop: 4, Number: true, Of: Listed,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.RecvQ), 10) }}
-	SendQ = Column{Name: "sendq", Header: "SENDQ", Width: 6, Drop: 5, Number: true, Of: Listed,
+	SendQ = Column{Name: "sendq", Header: "SENDQ", Width: 6, Drop: 3, Number: true, Of: Listed,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.SendQ), 10) }}
 	Left = Column{Name: "left", Header: "LEFT", Width: 6, Drop: 2, Number: true, Of: Listed, Data: left}
 	Lost = Column{Name: "lost", Number: true, Of: Everything, Data: lost}

@@ -46,7 +46,7 @@ func (b *bcc) Start(event.Start) error {
 // Write implements pipeline.Sink.
 func (b *bcc) Write(e *event.Event) error {
 	if e.Kind != event.KindTransition {
-		b.noteLoss(e)
+		b.noteOther(e)
 		return nil
 	}
 	line := b.lines

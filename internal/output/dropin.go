@@ -27,10 +27,10 @@ func (d *dropIn) Flush() error { return d.flush() }
 // Stop implements pipeline.Sink.
 func (d *dropIn) Stop(event.Stop) error { return d.flush() }
 
-// noteLoss tells of a loss beside the data, where those tools do, and passes
+// noteOther tells of a loss beside the data, where those tools do, and passes
 // over other events that they do not know. A failure to write it is no failure
 // of the trace; the summary tells of the loss again.
-func (d *dropIn) noteLoss(e *event.Event) {
+func (d *dropIn) noteOther(e *event.Event) {
 	if e.Kind != event.KindLost {
 		return
 	}

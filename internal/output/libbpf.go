@@ -31,7 +31,7 @@ func (l *libbpf) Start(event.Start) error {
 // Write implements pipeline.Sink.
 func (l *libbpf) Write(e *event.Event) error {
 	if e.Kind != event.KindTransition {
-		l.noteLoss(e)
+		l.noteOther(e)
 		return nil
 	}
 	line := l.lines

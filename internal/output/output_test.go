@@ -102,6 +102,31 @@ func scene() []event.Event {
 	return append(events, worker, served)
 }
 
+// listing is what the goldens of list show.
+func listing() []event.Event {
+	nginx := event.Process{PID: 1234, Comm: event.CommOf("nginx")}
+	socket := func(state event.State, local, remote string, owner event.Process, recvQ, sendQ uint32) event.Event {
+		e := hop(0, -1, state, state, local, remote, owner)
+		e.Kind, e.RecvQ, e.SendQ = event.KindSocket, recvQ, sendQ
+		return e
+	}
+	listener := socket(event.Listen, "0.0.0.0:443", "0.0.0.0:0", nginx, 3, 511)
+	listener.Owner.Cgroup = 77
+	listener.Owner.Place = event.Place{Cgroup: "/system.slice/nginx.service", Unit: "nginx.service"}
+	timeWait := socket(event.TimeWait, "10.0.0.1:443", "10.0.0.2:50000", event.Process{}, 0, 0)
+	timeWait.Left = 59_940 * time.Millisecond
+	unconnected := socket(event.Close, "127.0.0.1:53", "0.0.0.0:0", nginx, 0, 0)
+	unconnected.Datagram = true
+	connected := socket(event.Established, "127.0.0.1:40000", "127.0.0.1:53", nginx, 0, 0)
+	connected.Datagram = true
+	return []event.Event{
+		listener,
+		socket(event.Established, "[2001:db8:1234:5678:9abc:def0:1234:5678]:443", "[2001:db8::7]:40000", nginx, 0, 1_000_000),
+		socket(event.SynRecv, "10.0.0.1:443", "10.0.0.3:40000", event.Process{}, 0, 0),
+		timeWait, unconnected, connected,
+	}
+}
+
 var start = event.Start{Version: "v0.1", Kernel: `6.18 "quoted"`, Backend: "tp_btf, ring buffer, socket storage"}
 var stop = event.Stop{Shown: 8, Lost: 1234, Missed: 0, Gaps: 2}
 
@@ -122,7 +147,11 @@ func render(t testing.TB, format string, o Options) (out, notes string) {
 	begin.Wall, _ = at(-time.Second)
 	end.Wall, _ = at(10 * time.Second)
 	err := sink.Start(begin)
-	for _, e := range scene() {
+	events := scene()
+	if o.List {
+		events = listing()
+	}
+	for _, e := range events {
 		err = errors.Join(err, sink.Write(&e))
 	}
 	if err = errors.Join(err, sink.Stop(end)); err != nil {
@@ -164,6 +193,12 @@ var goldens = map[string]struct {
 	"libbpf-T":    {"libbpf", Options{Time: true}},
 	"libbpf-w":    {"libbpf", Options{Wide: true}},
 	"libbpf-Tw":   {"libbpf", Options{Time: true, Wide: true}},
+	"list":        {"table", Options{List: true}},
+	"list-60":     {"table", Options{List: true, Width: func() int { return 60 }}},
+	"list-80":     {"table", Options{List: true, Width: func() int { return 80 }}},
+	"list-w":      {"table", Options{List: true, Wide: true}},
+	"list-csv":    {"csv", Options{List: true}},
+	"list-json":   {"json", Options{List: true}},
 }
 
 const goldenDir = "../../testdata/golden"

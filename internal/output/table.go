@@ -46,21 +46,36 @@ func newWide(o Options) pipeline.Sink {
 
 // choose lists the columns, with those of the addresses as given.
 func (t *table) choose(laddr, raddr *column.Column, wide bool) []*column.Column {
+	if t.options.List {
+		return chooseForList(*laddr, raddr, wide)
+	}
+	ends := endColumns(laddr, raddr, wide)
+	columns := append(t.leading(), &column.Sock, &column.PID, &column.Comm)
+	columns = append(columns, ends...)
+	return append(columns, &column.OldState, &arrow, &column.NewState, &column.MS)
+}
+
+// chooseForList lists the columns of sockets that exist. Where one listens is
+// what such a list is read for: it goes last.
+func chooseForList(laddr column.Column, raddr *column.Column, wide bool) []*column.Column {
+	pid := column.PID
+	pid.Drop, laddr.Drop = 5, 6
+	columns := []*column.Column{&column.Proto, &column.Now, &column.RecvQ, &column.SendQ}
+	columns = append(append(columns, endColumns(&laddr, raddr, wide)...), &pid, &column.Comm, &column.Left)
+	if wide {
+		columns = append(columns, &column.Netns, &column.Sock, &column.UID,
+			&column.Container, &column.Unit, &column.Cgroup)
+	}
+	return columns
+}
+
+// endColumns are those of both ends, in a wide table behind the IP version.
+func endColumns(laddr, raddr *column.Column, wide bool) []*column.Column {
 	ends := []*column.Column{laddr, &column.LPort, raddr, &column.RPort}
 	if wide {
 		ends = slices.Insert(ends, 0, &column.Family)
 	}
-	if t.options.List {
-		columns := []*column.Column{&column.Proto, &column.Now, &column.RecvQ, &column.SendQ}
-		columns = append(append(columns, ends...), &column.PID, &column.Comm, &column.Left)
-		if wide {
-			columns = append(columns, &column.Netns, &column.Sock, &column.UID, &column.Container, &column.Unit)
-		}
-		return columns
-	}
-	columns := append(t.leading(), &column.Sock, &column.PID, &column.Comm)
-	columns = append(columns, ends...)
-	return append(columns, &column.OldState, &arrow, &column.NewState, &column.MS)
+	return ends
 }
 
 // leading are the columns of time: that of the day unless only the seconds

@@ -165,6 +165,42 @@ func TestCloserIsNotTheOwner(t *testing.T) {
 	}
 }
 
+func TestKilledProcessKeepsItsSockets(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	c := trace(t, Options{})
+	var victim *kerneltest.Helper
+	var port uint16
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		port = portOf(l)
+		victim = kerneltest.StartHelper(t, ns, "victim")
+		victim.Connect(t, l.Addr())
+		server, err := l.Accept()
+		if err != nil {
+			t.Errorf("accept: %v", err)
+			return
+		}
+		victim.Kill()
+		server.Close()
+		l.Close()
+	})
+	ns.Settle(t)
+	lines := 0
+	for _, e := range of(ns, c.end(t)) {
+		if e.Remote.Port() != port {
+			continue
+		}
+		lines++
+		if e.Owner.PID != victim.PID() || e.Owner.Comm != event.CommOf("victim") {
+			t.Errorf("%v: owner %+v, want %d", kerneltest.TransitionOf(&e), e.Owner, victim.PID())
+		}
+	}
+	if lines < 4 {
+		t.Errorf("%d lines of the killed process's socket", lines)
+	}
+}
+
 func TestClosers(t *testing.T) {
 	kerneltest.Require(t)
 	type change struct{ old, new event.State }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpstates/internal/event"
 	"tcpstates/internal/kerneltest"
 )
@@ -41,7 +43,8 @@ func program(t *testing.T, ns *kerneltest.Netns, address string, name string, ar
 		}
 	})
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		// Not SIGKILL, which would leave a master's workers behind.
+		_ = cmd.Process.Signal(unix.SIGTERM)
 		_ = cmd.Wait()
 	})
 	return cmd
