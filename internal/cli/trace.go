@@ -163,6 +163,10 @@ type run struct {
 	sink   pipeline.Sink
 }
 
+// breakdown ends a trace by an error, as a signal or the end of its time does
+// not.
+type breakdown struct{ error }
+
 // pump moves events from source to sink until a signal, the end of the time or
 // of the number that the flags give, or the end of who reads the output.
 func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
@@ -173,7 +177,7 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	}
 	ctx, hangUp := context.WithCancelCause(ctx)
 	defer hangUp(nil)
-	onHangup(r.stdout, func() { hangUp(syscall.EPIPE) })
+	onHangup(r.stdout, func() { hangUp(breakdown{syscall.EPIPE}) })
 	context.AfterFunc(ctx, r.source.Stop)
 
 	err = r.sink.Start(event.Start{
@@ -190,7 +194,7 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	defer seeding.Wait()
 	seeding.Go(func() {
 		if err := r.begin(); err != nil {
-			hangUp(err)
+			hangUp(breakdown{err})
 		}
 	})
 
@@ -198,8 +202,8 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	if err != nil {
 		return stop, err
 	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
-		return stop, cause
+	if broken := new(breakdown); errors.As(context.Cause(ctx), broken) {
+		return stop, broken.error
 	}
 	r.source.Stop()
 	totals, err := r.source.Totals()

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -141,7 +142,7 @@ func TestListAgreesWithSS(t *testing.T) {
 		}
 	}
 	for _, state := range []event.State{event.Listen, event.Established, event.SynSent, event.SynRecv,
-		event.FinWait1, event.FinWait2, event.CloseWait, event.TimeWait} {
+		event.FinWait1, event.FinWait2, event.CloseWait, event.LastAck, event.Closing, event.TimeWait} {
 		if states[state] == 0 {
 			t.Errorf("no socket is in %v: %v", state, states)
 		}
@@ -172,6 +173,26 @@ func everyState(t *testing.T, helper *kerneltest.Helper) {
 	stuck.SetReadBuffer(2048)
 	kerneltest.Fill(t, full)
 	full.CloseWrite()
+
+	left, right := kerneltest.Connect(t, l) // LAST_ACK: its FIN waits, the peer's has come
+	keep(left)
+	right.SetWriteBuffer(4096)
+	left.SetReadBuffer(2048)
+	left.CloseWrite()
+	kerneltest.Fill(t, right)
+	right.Close()
+
+	one, other := kerneltest.Connect(t, l) // CLOSING: the FINs crossed, and one waits
+	keep(one)
+	keep(other)
+	for _, end := range []*net.TCPConn{one, other} {
+		end.SetWriteBuffer(4096)
+		end.SetReadBuffer(2048)
+	}
+	kerneltest.Fill(t, one)
+	one.CloseWrite()
+	other.CloseWrite()
+	io.Copy(io.Discard, one)
 
 	first, second := kerneltest.Connect(t, l) // TIME_WAIT
 	first.Close()
