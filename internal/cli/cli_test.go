@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 type cleaning struct{ *testing.M }
 
 func (c cleaning) Run() int {
-	defer os.RemoveAll(binaryDir)
+	defer func() { os.RemoveAll(binaryDir) }()
 	return c.M.Run()
 }
 

@@ -523,3 +523,24 @@ func TestNothingStaysBehind(t *testing.T) {
 		t.Errorf("%d files were open before, %d are after", before, after)
 	}
 }
+
+// TestCloseWhileStopping ends a trace from two sides at once, as an error in
+// writing does.
+func TestCloseWhileStopping(t *testing.T) {
+	kerneltest.Require(t)
+	for range 5 {
+		tracer, err := Open(Options{Clock: steadyClock{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopped := make(chan struct{})
+		go func() {
+			tracer.Stop()
+			close(stopped)
+		}()
+		if err := tracer.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		<-stopped
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +82,7 @@ type Tracer struct {
 	unread   bool   // the ring buffer had nothing more to give
 	sinceAsk int    // records since the losses were last asked for
 	lost     uint64 // transitions lost, as far as they were told
+	stopOnce sync.Once
 	stopped  atomic.Bool
 	ended    bool // the last record was read
 }
@@ -181,16 +183,18 @@ func monotonic() uint64 {
 }
 
 // Stop detaches the programs and makes Read come to its end. It may be called
-// more than once.
-func (t *Tracer) Stop() {
-	if t.stopped.Swap(true) {
-		return
-	}
+// more than once, and returns when that is done.
+func (t *Tracer) Stop() { t.stopOnce.Do(t.stop) }
+
+func (t *Tracer) stop() {
+	t.stopped.Store(true)
 	_ = t.detach() // errors leave nothing to do: the programs go with the process
 	// A program may still be running on another CPU; this waits for an RCU
 	// grace period, so that its record is in the ring buffer.
 	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
-	_ = t.reader.Flush()
+	if t.reader != nil {
+		_ = t.reader.Flush()
+	}
 }
 
 // membarrierGlobal is MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
@@ -198,13 +202,11 @@ const membarrierGlobal = 1
 
 // Close gives everything back to the kernel. Read must not be running.
 func (t *Tracer) Close() error {
-	var errs []error
-	if !t.stopped.Load() {
-		errs = append(errs, t.detach())
-	}
+	t.Stop()
+	var err error
 	if t.reader != nil {
-		errs = append(errs, t.reader.Close())
+		err = t.reader.Close()
 	}
 	t.objects.Close()
-	return errors.Join(errs...)
+	return err
 }
