@@ -20,7 +20,14 @@ static __always_inline __u32 pid_in(const struct task_struct *task)
 	const struct pid *pid = task->group_leader->thread_pid;
 	unsigned int level = pid->level;
 
-	for (unsigned int i = 0; i <= MAX_PIDNS_LEVEL && i <= level; i++) {
+	for (unsigned int i = 0; i <= MAX_PIDNS_LEVEL; i++) {
+		/*
+		 * The compiler would join the two bounds into one that is no
+		 * constant, and verifiers of Linux 6.1 see no end in that.
+		 */
+		barrier_var(i);
+		if (i > level)
+			break;
 		const void *at = (const void *)&pid->numbers + i * bpf_core_type_size(struct upid);
 		const struct upid *number = at;
 

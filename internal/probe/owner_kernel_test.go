@@ -35,7 +35,8 @@ func TestPreForkServerShowsItsWorkers(t *testing.T) {
 	ns := kerneltest.NewNetns(t)
 	c := trace(t, Options{})
 	const workers = 3
-	served := map[uint16]uint32{} // who served, by the client's port
+	knowsIO := c.objects.Programs["received"] != nil // since Linux 6.3
+	served := map[uint16]uint32{}                    // who served, by the client's port
 	var port uint16
 	ns.Do(t, func() {
 		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
@@ -76,7 +77,7 @@ func TestPreForkServerShowsItsWorkers(t *testing.T) {
 		}
 		checked++
 		want, source := worker, event.SourceIO
-		if e.NewState == event.SynRecv || e.NewState == event.Established {
+		if e.NewState == event.SynRecv || e.NewState == event.Established || !knowsIO {
 			want, source = self, event.SourceInherited
 		}
 		if e.Owner.PID != want || e.Owner.Source != source {
@@ -91,7 +92,7 @@ func TestPreForkServerShowsItsWorkers(t *testing.T) {
 		changes[e.Owner.PID]++
 	}
 	for _, worker := range served {
-		if changes[worker] != 1 {
+		if knowsIO && changes[worker] != 1 {
 			t.Errorf("%d owner events name worker %d, want 1: %v", changes[worker], worker, changes)
 		}
 	}
