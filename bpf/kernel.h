@@ -130,6 +130,7 @@ struct bpf_iter_meta {
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
+	__u32 fd;
 	struct file *file;
 };
 

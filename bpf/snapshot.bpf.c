@@ -22,11 +22,15 @@ struct found {
 	__u64 cookie;
 	struct owner owner;
 	__u32 netns;
+	__u32 fd; /* the process's descriptor of it */
 	__u8 state;
-	__u8 pad[3];
+	__u8 pad[7];
 };
 
-_Static_assert(sizeof(struct found) == 48, "the reader knows the size");
+_Static_assert(sizeof(struct found) == 56, "the reader knows the size");
+
+/* Of a socket that is known by another one's descriptor. */
+#define NO_FD (~0u)
 
 struct found *const unused_found __attribute__((unused));
 
@@ -62,11 +66,12 @@ struct {
 } multipath SEC(".maps");
 
 static __always_inline void write_found(struct seq_file *seq, const struct sock *sk,
-					const struct owner *owner)
+					const struct owner *owner, __u32 fd)
 {
 	struct found found = {};
 
 	found.owner = *owner;
+	found.fd = fd;
 	found.cookie = bpf_get_socket_cookie((void *)sk);
 	found.netns = sk->__sk_common.skc_net.net->ns.inum;
 	found.state = sk->__sk_common.skc_state;
@@ -122,7 +127,7 @@ int files(struct bpf_iter__task_file *ctx)
 		if (seeding)
 			seed(sk, &owner);
 	}
-	write_found(ctx->meta->seq, sk, &owner);
+	write_found(ctx->meta->seq, sk, &owner, ctx->fd);
 	return 0;
 }
 
@@ -160,6 +165,6 @@ int sockets(struct bpf_iter__tcp *ctx)
 	if (seeding)
 		seed((void *)tp, owner);
 	if (owner)
-		write_found(ctx->meta->seq, (void *)tp, owner);
+		write_found(ctx->meta->seq, (void *)tp, owner, NO_FD);
 	return 0;
 }

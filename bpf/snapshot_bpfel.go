@@ -18,8 +18,9 @@ type SnapshotFound struct {
 	Cookie uint64
 	Owner  SnapshotOwner
 	Netns  uint32
+	Fd     uint32
 	State  uint8
-	Pad    [3]uint8
+	Pad    [7]uint8
 }
 
 type SnapshotLife struct {

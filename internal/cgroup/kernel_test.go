@@ -81,10 +81,10 @@ func TestResolver(t *testing.T) {
 	}
 
 	end()
-	if place := byID.Place(&o); place.Container != id {
+	if place := byID.Place(&o, 0); place.Container != id {
 		t.Errorf("forgot the place when the process had ended: %+v", place)
 	}
-	if place := NewResolver().Place(&o); place != (event.Place{}) {
+	if place := NewResolver().Place(&o, 0); place != (event.Place{}) {
 		t.Errorf("a removed cgroup has the place %+v", place)
 	}
 	unknown := event.Event{}
@@ -94,11 +94,43 @@ func TestResolver(t *testing.T) {
 	}
 }
 
+// TestProcessThatMoves looks a process up by /proc, before and after it moves
+// and when it has ended.
+func TestProcessThatMoves(t *testing.T) {
+	kerneltest.Require(t)
+	dir, o, end := sleeper(t)
+	o.Cgroup = 0
+	r := NewResolver()
+	defer r.Close()
+	if place := r.Place(&o, 0); place.Container != id {
+		t.Errorf("at first: %+v", place)
+	}
+	parent := filepath.Dir(dir)
+	if err := os.WriteFile(filepath.Join(parent, "cgroup.procs"), []byte(strconv.Itoa(int(o.PID))), 0); err != nil {
+		t.Fatal(err)
+	}
+	if place := r.Place(&o, freshness-1); place.Container != id {
+		t.Errorf("what was just found is looked up again: %+v", place)
+	}
+	if place := r.Place(&o, freshness); place.Container != "" || place.Cgroup == "" {
+		t.Errorf("after it moved: %+v", place)
+	}
+	end()
+	if place := r.Place(&o, 3*freshness); place.Cgroup == "" {
+		t.Error("forgotten when it ended")
+	}
+	reused := o
+	reused.Comm = event.CommOf("another")
+	if place := r.Place(&reused, 3*freshness); place.Cgroup != "" {
+		t.Errorf("another process has the place of the one that ended: %+v", place)
+	}
+}
+
 func TestResolverIsBounded(t *testing.T) {
 	r := NewResolver()
 	defer r.Close()
 	for i := range uint64(3 * maxKnown) {
-		r.Place(&event.Owner{Cgroup: 1<<60 + i})
+		r.Place(&event.Owner{Cgroup: 1<<60 + i}, 0)
 	}
 	if len(r.known) > maxKnown {
 		t.Errorf("%d places are remembered, the limit is %d", len(r.known), maxKnown)

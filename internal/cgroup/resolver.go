@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -14,21 +15,33 @@ import (
 
 // Resolver is a pipeline.Stage that fills in the place of each event's owner.
 // It looks when an owner is first heard of, while the process lives, and
-// remembers what it found. Its methods may be called from several goroutines.
+// remembers what it found. What it found by the process, which may move to
+// another cgroup of the same id in the version 2 hierarchy, it looks up again
+// after a second. Its methods may be called from several goroutines.
 type Resolver struct {
 	mount *os.File // of the version 2 hierarchy; nil if there is none
 
 	mu     sync.Mutex
-	known  map[key]event.Place
+	known  map[key]finding
 	handle [8]byte
 }
 
 // key is what a place is remembered by. Processes in the root of the version 2
 // hierarchy are told apart, since their place is in a version 1 hierarchy.
 type key struct {
-	cgroup uint64
-	pid    uint32
+	cgroup  uint64
+	process event.Process // the zero one: whoever is in the cgroup
 }
+
+// finding is a place and when it was found, by CLOCK_MONOTONIC in nanoseconds.
+type finding struct {
+	place event.Place
+	ktime uint64
+}
+
+// freshness is how long a place holds that was found by its process, in
+// nanoseconds.
+const freshness = uint64(time.Second)
 
 // maxKnown bounds the memory; beyond it everything is looked up anew.
 const maxKnown = 8192
@@ -37,7 +50,7 @@ const maxKnown = 8192
 // the right to look into it by id (CAP_DAC_READ_SEARCH), places are found as
 // long as their processes live.
 func NewResolver() *Resolver {
-	r := &Resolver{known: map[key]event.Place{}}
+	r := &Resolver{known: map[key]finding{}}
 	if path := version2Mount(); path != "" {
 		r.mount, _ = os.Open(path) // nil has the same meaning
 	}
@@ -72,20 +85,23 @@ func (r *Resolver) Apply(e *event.Event) {
 	if e.Owner.Source == event.SourceUnknown {
 		return
 	}
-	e.Owner.Place = r.Place(&e.Owner)
+	e.Owner.Place = r.Place(&e.Owner, e.Ktime)
 }
 
-// Place finds the place of an owner; what cannot be found is empty.
-func (r *Resolver) Place(o *event.Owner) event.Place {
+// Place finds the place of an owner at the time of ktime, in nanoseconds of
+// CLOCK_MONOTONIC; zero stands for a time before all others. What cannot be
+// found is empty.
+func (r *Resolver) Place(o *event.Owner, ktime uint64) event.Place {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	byCgroup := key{cgroup: o.Cgroup}
-	if place, found := r.known[byCgroup]; found && place.Cgroup != "/" {
-		return place
+	if found, known := r.known[byCgroup]; known {
+		return found.place
 	}
-	byProcess := key{cgroup: o.Cgroup, pid: o.PID}
-	if place, found := r.known[byProcess]; found {
-		return place
+	byProcess := key{o.Cgroup, o.Process}
+	before, known := r.known[byProcess]
+	if known && ktime < before.ktime+freshness {
+		return before.place
 	}
 	if len(r.known) >= maxKnown {
 		clear(r.known)
@@ -94,7 +110,10 @@ func (r *Resolver) Place(o *event.Owner) event.Place {
 	if place.Cgroup == "" || place.Cgroup == "/" {
 		place, key = Parse(processPath(o)), byProcess
 	}
-	r.known[key] = place
+	if place.Cgroup == "" {
+		place = before.place // the process has ended meanwhile
+	}
+	r.known[key] = finding{place, ktime}
 	return place
 }
 

@@ -47,6 +47,8 @@ type app struct {
 	getenv         func(string) string
 	open           func(probe.Options) (tracer, seeder, error)
 	clock          *clock
+	// exit is os.Exit.
+	exit func(code int)
 	// sockets is snapshot.List.
 	sockets func(snapshot.ListOptions) (snapshot.Listing, error)
 	// missingForWalk is feature.MissingForWalk.
@@ -58,7 +60,11 @@ type app struct {
 func Main() int {
 	// Writing to a closed pipe shall be an error like any other, and no death.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	// From the first signal on the trace winds up; a second one kills, should
 	// the reader of the output not let it.
 	context.AfterFunc(ctx, stop)
@@ -77,6 +83,7 @@ func Main() int {
 			}, nil
 		},
 		clock:          newClock(),
+		exit:           os.Exit,
 		sockets:        snapshot.List,
 		missingForWalk: feature.MissingForWalk,
 	}

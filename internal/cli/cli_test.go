@@ -67,6 +67,7 @@ type fake struct {
 	totals  probe.Totals
 	walk    snapshot.Report
 	walkErr error
+	missing string // of the walk's privileges
 }
 
 func (f *fake) seed(func(wire.Found)) (snapshot.Report, error) { return f.walk, f.walkErr }
@@ -111,7 +112,7 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 	var said bytes.Buffer
 	a := &app{
 		stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
-		missingForWalk: func() string { return "CAP_X" },
+		missingForWalk: func() string { return f.missing },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 	}
 	return a.run(t.Context(), args), said.String()
@@ -236,7 +237,7 @@ func TestIncompleteWalkIsTold(t *testing.T) {
 		want string
 	}{
 		{&fake{walkErr: unix.EPERM}, "tcpstates: older sockets have no owner in this trace"},
-		{&fake{walk: snapshot.Report{Refused: 3}}, "tcpstates: not all network namespaces may be looked into, and older sockets there without a process stay unknown: run as root, or with CAP_X"},
+		{&fake{missing: "CAP_X"}, "tcpstates: older sockets without a process, and the containers of processes that have ended, stay unknown: run as root, or with CAP_X, to know them"},
 		{&fake{walk: snapshot.Report{Sockets: 5, Vanished: 1}}, "tcpstates: 0 events shown"},
 	} {
 		code, said := runCommand(t, test.fake, io.Discard, "--duration", "1ms")

@@ -158,7 +158,7 @@ func (f *showFlags) pidNamespace() (uint32, error) {
 
 func (f *showFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.format, "output", "o", output.Formats[0].Name, "the `FORMAT`, see below")
-	flags.BoolVarP(&f.wide, "wide", "w", false, "show whole IPv6 addresses, and the IP version")
+	flags.BoolVarP(&f.wide, "wide", "w", false, "show more: as -o wide, or with -o bcc and -o libbpf as those tools do")
 	flags.BoolVarP(&f.csv, "csv", "s", false, "comma-separated values: as -o csv, or with -o bcc as BCC prints them")
 	flags.BoolVar(&f.pidns, "pidns", false, "show process ids as the command's own PID namespace has them, for use in a container")
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -305,6 +306,45 @@ func TestClosedPipe(t *testing.T) {
 		if err := trace.Wait(); err != nil || trace.stderr.Len() > 0 {
 			t.Errorf("%v, stderr %q, want a quiet end", err, &trace.stderr)
 		}
+	}
+}
+
+// TestStuckOutput ends a trace whose output nobody reads: a full pipe must not
+// keep it from ending.
+func TestStuckOutput(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	trace := startLive(t, writer, "-o", "json")
+	writer.Close()
+	kerneltest.Storm(t, ns, 200) // more than the pipe holds
+	if err := trace.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := trace.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailed {
+		t.Errorf("got %v, want exit code 1", err)
+	}
+	if want := "tcpstates: nobody reads the output: the last events are not in it\n"; trace.stderr.String() != want {
+		t.Errorf("stderr is %q, want %q", &trace.stderr, want)
+	}
+}
+
+func TestHangupIsIgnoredUnderNohup(t *testing.T) {
+	kerneltest.Require(t)
+	signal.Ignore(syscall.SIGHUP)
+	defer signal.Reset(syscall.SIGHUP)
+	trace := startLive(t, outputFile(t))
+	if err := trace.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	connectOnce(t, kerneltest.NewNetns(t))
+	if said := trace.end(t); !strings.Contains(said, "0 lost") || strings.Contains(said, " 0 events") {
+		t.Errorf("stderr is %q", said)
 	}
 }
 

@@ -45,26 +45,45 @@ func (s *states) Type() string { return "STATES" }
 // netns is a flag that takes a network namespace.
 type netns struct {
 	word  string
+	path  string // empty: only the inode is known
 	inode uint64 // zero: any
 }
 
 // Set implements pflag.Value.
 func (n *netns) Set(word string) error {
+	if inode, err := strconv.ParseUint(word, 10, 32); err == nil && inode > 0 {
+		n.word, n.path, n.inode = word, "", inode
+		return nil
+	}
 	path := word
 	if word == "self" {
 		path = "/proc/self/ns/net"
 	}
-	if inode, err := strconv.ParseUint(word, 10, 32); err == nil && inode > 0 {
-		n.word, n.inode = word, inode
-		return nil
-	}
-	var st unix.Stat_t
-	var fs unix.Statfs_t
-	if err := errors.Join(unix.Stat(path, &st), unix.Statfs(path, &fs)); err != nil || fs.Type != unix.NSFS_MAGIC {
+	inode, err := netnsInode(path)
+	if err != nil {
 		return fmt.Errorf(`it takes "self", a path such as /run/netns/NAME or /proc/PID/ns/net, or an inode number`)
 	}
-	n.word, n.inode = word, st.Ino
+	n.word, n.path, n.inode = word, path, inode
 	return nil
+}
+
+// netnsInode is the inode number of a file that is a network namespace
+// (ioctl_nsfs(2), NS_GET_NSTYPE).
+func netnsInode(path string) (uint64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil || kind != unix.CLONE_NEWNET {
+		return 0, errors.Join(err, errors.New("no network namespace"))
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, err
+	}
+	return st.Ino, nil
 }
 
 // String implements pflag.Value.
@@ -157,7 +176,7 @@ func (a *app) list(flags *listFlags, formatGiven bool) error {
 	if err != nil {
 		return err
 	}
-	listing, err := a.sockets(snapshot.ListOptions{UDP: flags.udp, Netns: flags.netns.inode, PIDNamespace: pidns})
+	listing, err := a.sockets(snapshot.ListOptions{UDP: flags.udp, Netns: flags.netns.inode, NetnsPath: flags.netns.path, PIDNamespace: pidns})
 	if err != nil {
 		return err
 	}
@@ -192,10 +211,10 @@ func (a *app) writeSockets(format output.Format, flags *listFlags, sockets []eve
 // noteListing counts the sockets by state, and tells what is missing.
 func (a *app) noteListing(flags *listFlags, listing snapshot.Listing) {
 	fmt.Fprintln(a.stderr, "tcpstates: "+countByState(listing.Sockets))
-	if listing.OwnersErr != nil && os.Geteuid() != 0 {
-		fmt.Fprintln(a.stderr, "tcpstates: the owners are known of your own processes' sockets alone: run as root for all")
+	if listing.OwnersErr != nil {
+		fmt.Fprintln(a.stderr, "tcpstates: the owners are known of those processes alone that /proc shows you: run as root for all")
 	}
-	if missing := a.missingForWalk(); listing.Refused > 0 && missing != "" {
+	if missing := a.missingForWalk(); missing != "" {
 		fmt.Fprintf(a.stderr, "tcpstates: not all network namespaces may be looked into: run as root, or with %s\n", missing)
 	}
 	if !flags.verbose {
@@ -204,7 +223,7 @@ func (a *app) noteListing(flags *listFlags, listing snapshot.Listing) {
 	if listing.OwnersErr != nil {
 		fmt.Fprintf(a.stderr, "tcpstates: the owners come from /proc, as the kernel refused the walk over all files: %v\n", listing.OwnersErr)
 	}
-	fmt.Fprintf(a.stderr, "tcpstates: of the network namespaces %d vanished and %d were closed to the walk\n",
+	fmt.Fprintf(a.stderr, "tcpstates: %d network namespaces vanished meanwhile, and %d processes or namespaces may not be looked into\n",
 		listing.Vanished, listing.Refused)
 }
 

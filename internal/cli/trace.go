@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -127,10 +129,12 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 
 	options := flags.options(a)
 	options.Time, options.Elapsed = flags.time, flags.elapsed
+	taken := new(atomic.Uint64)
+	options.Out = countingWriter{a.stdout, taken}
 	sink := format.New(options)
 	places := cgroup.NewResolver()
 	defer places.Close()
-	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, sink: sink}
+	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, sink: sink, taken: taken}
 	stop, err := run.pump(ctx)
 	if err != nil {
 		return err
@@ -161,6 +165,18 @@ type run struct {
 	seed   seeder
 	places *cgroup.Resolver
 	sink   pipeline.Sink
+	taken  *atomic.Uint64 // writes that the output has taken
+}
+
+// countingWriter counts the writes that come to their end.
+type countingWriter struct {
+	io.Writer
+	taken *atomic.Uint64
+}
+
+func (w countingWriter) Write(b []byte) (int, error) {
+	defer w.taken.Add(1)
+	return w.Writer.Write(b)
 }
 
 // breakdown ends a trace by an error, as a signal or the end of its time does
@@ -179,6 +195,9 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	defer hangUp(nil)
 	onHangup(r.stdout, func() { hangUp(breakdown{syscall.EPIPE}) })
 	context.AfterFunc(ctx, r.source.Stop)
+	done := make(chan struct{})
+	defer close(done)
+	context.AfterFunc(ctx, func() { r.giveUpWhenStuck(done) })
 
 	err = r.sink.Start(event.Start{
 		Wall:    r.clock.Now(),
@@ -217,20 +236,42 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	return stop, pipeline.Writing(r.sink.Stop(stop))
 }
 
+// patience is how long the last events may wait for who reads the output.
+const patience = 3 * time.Second
+
+// giveUpWhenStuck ends the process when the trace is over and the output takes
+// nothing any more: a write that waits cannot be called back.
+func (r *run) giveUpWhenStuck(done <-chan struct{}) {
+	for taken := r.taken.Load(); ; {
+		select {
+		case <-done:
+			return
+		case <-time.After(patience):
+		}
+		now := r.taken.Load()
+		if now == taken {
+			fmt.Fprintf(r.stderr, "tcpstates: nobody reads the output: the last events are not in it\n")
+			r.exit(exitFailed)
+			return
+		}
+		taken = now
+	}
+}
+
 // begin learns of the sockets that exist already, and says that tracing has
 // begun. Only the latter can fail: without the former the trace knows less,
 // and says so.
 func (r *run) begin() error {
-	report, err := r.seed(func(f wire.Found) { r.places.Place(&f.Owner) })
+	report, err := r.seed(func(f wire.Found) { r.places.Place(&f.Owner, 0) })
 	if err != nil {
 		fmt.Fprintln(r.stderr, "tcpstates: older sockets have no owner in this trace: the walk over them failed; run with -v for why")
 		r.flags.notef(r.app, "%v", err)
 	}
-	if missing := r.missingForWalk(); report.Refused > 0 && missing != "" {
-		fmt.Fprintf(r.stderr, "tcpstates: not all network namespaces may be looked into, and older sockets there "+
-			"without a process stay unknown: run as root, or with %s\n", missing)
+	if missing := r.missingForWalk(); missing != "" {
+		fmt.Fprintf(r.stderr, "tcpstates: older sockets without a process, and the containers of processes that have ended, "+
+			"stay unknown: run as root, or with %s, to know them\n", missing)
 	}
-	r.flags.notef(r.app, "%d older sockets have an owner; of the network namespaces %d vanished and %d were closed to the walk",
+	r.flags.notef(r.app, "%d older sockets have an owner; %d network namespaces vanished meanwhile, and %d processes or namespaces may not be looked into",
 		report.Sockets, report.Vanished, report.Refused)
 
 	if r.flags.readyFile == "" {

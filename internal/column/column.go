@@ -101,7 +101,7 @@ var (
 			return strconv.AppendUint(dst, uint64(e.Netns), 10)
 		}}
 	UID = Column{Name: "uid", Header: "UID", Width: 5, Number: true,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.UID), 10) }}
+		Data: uid}
 	PID    = Column{Name: "pid", Header: "PID", Width: 7, Drop: 3, Number: true, Data: ownerPID}
 	Comm   = Column{Name: "comm", Header: "COMM", Width: 15, Min: 7, Cut: CutEnd, Data: ownerComm}
 	CurPID = Column{Name: "curpid", Header: "CURPID", Width: 7, Number: true,
@@ -169,6 +169,13 @@ func elapsed(dst []byte, e *event.Event, s *State) []byte {
 		s.first = int64(e.Ktime)
 	}
 	return appendFixed(dst, int64(e.Ktime)-s.first, 9, 6)
+}
+
+func uid(dst []byte, e *event.Event, _ *State) []byte {
+	if e.UIDUnknown {
+		return dst
+	}
+	return strconv.AppendUint(dst, uint64(e.UID), 10)
 }
 
 func ownerPID(dst []byte, e *event.Event, _ *State) []byte {

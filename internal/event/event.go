@@ -81,6 +81,8 @@ type Event struct {
 	// UID is the user the socket belongs to; a child that was not accepted
 	// yet has its listener's.
 	UID uint32
+	// UIDUnknown says that UID is not known.
+	UIDUnknown bool
 	// Owner is the process that the socket belongs to.
 	Owner Owner
 	// Closes says that Current closes the socket with this transition, or its

@@ -51,10 +51,11 @@ func KernelRelease() string { return thisSystem().release }
 // The capabilities that the programs need (include/uapi/linux/capability.h):
 // CAP_SYS_ADMIN serves for both of the others.
 const (
-	capSysPtrace = 19
-	capSysAdmin  = 21
-	capPerfmon   = 38
-	capBPF       = 39
+	capDACReadSearch = 2
+	capSysPtrace     = 19
+	capSysAdmin      = 21
+	capPerfmon       = 38
+	capBPF           = 39
 )
 
 // The first kernel with all the programs use: bpf_get_socket_cookie in tp_btf
@@ -104,7 +105,9 @@ func (s system) exists(name string) bool {
 }
 
 // MissingForWalk names the capabilities that looking into other network
-// namespaces needs and that the process lacks; empty if it has them all.
+// namespaces and finding cgroups by their ids needs, and that the process
+// lacks; empty if it has them all. Those of a user namespace of its own do not
+// count.
 func MissingForWalk() string { return thisSystem().missingForWalk() }
 
 func (s system) missingForWalk() string {
@@ -116,12 +119,12 @@ func (s system) missingForWalk() string {
 	for _, capability := range []struct {
 		bit  uint
 		name string
-	}{{capSysPtrace, "CAP_SYS_PTRACE"}, {capSysAdmin, "CAP_SYS_ADMIN"}} {
-		if effective&(1<<capability.bit) == 0 {
+	}{{capSysPtrace, "CAP_SYS_PTRACE"}, {capSysAdmin, "CAP_SYS_ADMIN"}, {capDACReadSearch, "CAP_DAC_READ_SEARCH"}} {
+		if effective&(1<<capability.bit) == 0 || !s.inFirstUserNamespace() {
 			missing = append(missing, capability.name)
 		}
 	}
-	return strings.Join(missing, " and ")
+	return strings.Join(missing, ", ")
 }
 
 // missingCapabilities names those of the process's effective capabilities

@@ -92,9 +92,10 @@ func TestDiagnose(t *testing.T) {
 func TestMissingForWalk(t *testing.T) {
 	for capabilities, want := range map[string]string{
 		"000001ffffffffff": "",
-		"000000c000000000": "CAP_SYS_PTRACE and CAP_SYS_ADMIN",
-		"000000c000200000": "CAP_SYS_PTRACE",
-		"000000c000080000": "CAP_SYS_ADMIN",
+		"000000c000000000": "CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH",
+		"000000c000200004": "CAP_SYS_PTRACE",
+		"000000c000080004": "CAP_SYS_ADMIN",
+		"000000c000280000": "CAP_DAC_READ_SEARCH",
 		"what":             "",
 	} {
 		s := system{root: fstest.MapFS{"proc/self/status": file("CapEff:\t" + capabilities + "\n")}}

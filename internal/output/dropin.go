@@ -3,6 +3,7 @@ package output
 import (
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"tcpstates/internal/column"
 	"tcpstates/internal/event"
@@ -62,13 +63,15 @@ func appendPadded(line []byte, text string, least, most int) []byte {
 	return pad(append(line, text...), start, least, most)
 }
 
-// pad cuts and fills the text that line has from start on, and puts a space
-// behind it.
+// pad cuts and fills the text that line has from start on, by characters, and
+// puts a space behind it.
 func pad(line []byte, start, least, most int) []byte {
-	if most > 0 {
-		line = line[:min(len(line), start+most)]
+	chars := utf8.RuneCount(line[start:])
+	for ; most > 0 && chars > most; chars-- {
+		_, size := utf8.DecodeLastRune(line)
+		line = line[:len(line)-size]
 	}
-	for len(line) < start+least {
+	for ; chars < least; chars++ {
 		line = append(line, ' ')
 	}
 	return append(line, ' ')

@@ -51,7 +51,7 @@ type Format struct {
 // Formats are all there are, the default first.
 var Formats = []Format{
 	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, HasList: true, New: newTable},
-	{Name: "wide", Help: "the same with whole IPv6 addresses and the IP version", HasElapsed: true, HasWide: true, HasList: true, New: newWide},
+	{Name: "wide", Help: "more columns: whole IPv6 addresses, who was on the CPU, who closed, container, ...", HasElapsed: true, HasWide: true, HasList: true, New: newWide},
 	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, HasList: true, New: newCSV},
 	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, HasList: true, New: newJSON},
 	{Name: "bcc", Help: "what BCC's Python tcpstates prints", Raw: true, HasElapsed: true, HasWide: true, HasCSV: true, New: newBCC},

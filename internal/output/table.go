@@ -52,7 +52,12 @@ func (t *table) choose(laddr, raddr *column.Column, wide bool) []*column.Column 
 	ends := endColumns(laddr, raddr, wide)
 	columns := append(t.leading(), &column.Sock, &column.PID, &column.Comm)
 	columns = append(columns, ends...)
-	return append(columns, &column.OldState, &arrow, &column.NewState, &column.MS)
+	columns = append(columns, &column.OldState, &arrow, &column.NewState, &column.MS)
+	if wide {
+		columns = append(columns, &column.Netns, &column.CurPID, &column.CurComm, &column.CloserPID, &column.CloserComm,
+			&column.Container, &column.Unit, &column.Cgroup)
+	}
+	return columns
 }
 
 // chooseForList lists the columns of sockets that exist. Where one listens is

@@ -294,7 +294,7 @@ func TestOwnersFromProc(t *testing.T) {
 		helper.Connect(t, l.Addr())
 		var byProc Listing
 		spaces, _ := namespaces()
-		if err := byProc.add(ListOptions{}, spaces[0], owners{byInode: processOwners()}); err != nil {
+		if err := byProc.add(ListOptions{}, spaces.all[0], owners{byInode: processOwners()}); err != nil {
 			t.Errorf("list: %v", err)
 		}
 		byWalk, err := List(ListOptions{Netns: uint64(ns.Inode)})
@@ -319,5 +319,64 @@ func TestOwnersFromProc(t *testing.T) {
 func TestListOfANamespaceThatIsNot(t *testing.T) {
 	if _, err := List(ListOptions{Netns: 7}); err == nil || !strings.Contains(err.Error(), "no network namespace 7") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestNamespaceThatNobodyIsIn has a process keep a socket of a namespace that
+// it has left.
+func TestNamespaceThatNobodyIsIn(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	var port uint16
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		t.Cleanup(func() { l.Close() })
+		port = l.Addr().(*net.TCPAddr).AddrPort().Port()
+		connectWithoutWaiting(t, "127.0.0.1", l.Addr()) // its other end has no file
+	})
+	before := kerneltest.OpenFiles(t)
+	listing, err := List(ListOptions{Netns: uint64(ns.Inode)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(listing.Sockets) != 3 {
+		t.Errorf("%d sockets, want 3", len(listing.Sockets))
+	}
+	for _, e := range listing.Sockets {
+		unaccepted := e.Local.Port() == port && e.NewState == event.Established
+		if (e.Owner.PID == uint32(os.Getpid())) == unaccepted {
+			t.Errorf("%v %v: owner %d", e.Local, e.NewState, e.Owner.PID)
+		}
+	}
+	if after := kerneltest.OpenFiles(t); after > before {
+		t.Errorf("%d files were open before, %d are after", before, after)
+	}
+}
+
+func TestUserOfAMinisockIsNotKnown(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		t.Cleanup(func() { l.Close() })
+		client, server := kerneltest.Connect(t, l)
+		client.Close()
+		server.Close()
+	})
+	listing, err := List(ListOptions{Netns: uint64(ns.Inode)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	timeWaits := 0
+	for _, e := range listing.Sockets {
+		if e.NewState == event.TimeWait {
+			timeWaits++
+		}
+		if e.UIDUnknown != (e.NewState == event.TimeWait) {
+			t.Errorf("%v: the user is unknown: %v", e.NewState, e.UIDUnknown)
+		}
+	}
+	if timeWaits != 1 {
+		t.Errorf("%d sockets in TIME_WAIT, want 1", timeWaits)
 	}
 }

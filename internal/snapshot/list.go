@@ -23,8 +23,9 @@ type ListOptions struct {
 	// are told; zero means the machine's.
 	PIDNamespace uint32
 	// Netns is the inode number of the only network namespace wanted; zero
-	// wants all.
-	Netns uint64
+	// wants all. NetnsPath is a path to it, empty if none is known.
+	Netns     uint64
+	NetnsPath string
 }
 
 // Listing is a list of sockets.
@@ -44,25 +45,24 @@ func List(o ListOptions) (Listing, error) {
 	var list Listing
 	spaces, refused := namespaces()
 	list.Refused = refused
-	owners := list.findOwners(o)
+	defer spaces.close()
+	if o.NetnsPath != "" {
+		_ = spaces.add(o.NetnsPath) // if it is gone, nothing is found below
+	}
+	owners := list.findOwners(o, spaces)
 	entered := false
-	for _, ns := range spaces {
+	for _, ns := range spaces.all {
 		if o.Netns != 0 && o.Netns != ns.inode {
 			continue
 		}
 		entered = true
 		err := inNamespace(ns.path, func() error { return list.add(o, ns, owners) })
-		switch {
-		case errors.Is(err, unix.ENOENT):
-			list.Vanished++
-		case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-			list.Refused++
-		case err != nil:
-			return list, fmt.Errorf("ask the kernel for its sockets: %w", err)
+		if err := list.note(err); err != nil {
+			return list, fmt.Errorf("ask the kernel for its sockets (sock_diag; modprobe tcp_diag udp_diag): %w", err)
 		}
 	}
 	if !entered {
-		return list, fmt.Errorf("there is no network namespace %d that a process is in, or that ip netns has named", o.Netns)
+		return list, fmt.Errorf("there is no network namespace %d that a process or a socket is in, or that ip netns has named", o.Netns)
 	}
 	slices.SortStableFunc(list.Sockets, byState)
 	return list, nil
@@ -113,8 +113,10 @@ func socketEvent(s *netlink.Socket) event.Event {
 		Local:    addrPort(s.ID.Source, s.ID.SourcePort, s.Family),
 		Remote:   addrPort(s.ID.Destination, s.ID.DestinationPort, s.Family),
 		UID:      s.UID,
-		RecvQ:    s.RQueue,
-		SendQ:    s.WQueue,
+		// Of minisocks and requests sock_diag does not know it, and says 0.
+		UIDUnknown: s.INode == 0 && s.UID == 0 && s.State != uint8(event.Listen),
+		RecvQ:      s.RQueue,
+		SendQ:      s.WQueue,
 	}
 	if s.Family == unix.AF_INET6 {
 		e.Family = event.IPv6
@@ -152,9 +154,10 @@ func (o owners) of(cookie uint64, inode uint32) event.Owner {
 }
 
 // findOwners asks the walk over all files, or where that is not allowed /proc.
-func (l *Listing) findOwners(o ListOptions) owners {
+func (l *Listing) findOwners(o ListOptions, spaces *spaces) owners {
 	byCookie := map[uint64]event.Owner{}
 	_, err := walk(walkOptions{udp: o.UDP, pidNamespace: o.PIDNamespace}, func(f wire.Found) {
+		spaces.addOf(f)
 		if _, known := byCookie[f.Cookie]; !known {
 			byCookie[f.Cookie] = f.Owner
 		}

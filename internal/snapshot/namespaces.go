@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/wire"
 )
 
 // named is where "ip netns add" keeps namespaces that need no process.
@@ -18,33 +20,86 @@ type namespace struct {
 	inode uint64
 }
 
+// spaces are the network namespaces that are known.
+type spaces struct {
+	all  []namespace
+	seen map[uint64]bool
+	fds  []int // that paths refer to
+}
+
 // namespaces lists the network namespaces that processes are in, or that have
 // a name; the first is the process's own. refused counts the processes whose
 // namespace may not be looked at.
-func namespaces() (all []namespace, refused int) {
-	own, _ := inodeOf("/proc/self/ns/net") // zero is nobody's
-	all = []namespace{{inode: own}}
-	seen := map[uint64]bool{own: true}
-	add := func(path string) {
-		inode, err := inodeOf(path)
+func namespaces() (s *spaces, refused int) {
+	own, _ := inodeOf("/proc/thread-self/ns/net") // zero is nobody's
+	s = &spaces{all: []namespace{{inode: own}}, seen: map[uint64]bool{own: true}}
+	for _, process := range entries("/proc") {
+		if _, err := strconv.Atoi(process); err != nil {
+			continue
+		}
+		err := s.add("/proc/" + process + "/ns/net")
 		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 			refused++
 		}
-		if err != nil || seen[inode] {
-			return
-		}
-		seen[inode] = true
-		all = append(all, namespace{path: path, inode: inode})
-	}
-	for _, process := range entries("/proc") {
-		if _, err := strconv.Atoi(process); err == nil {
-			add("/proc/" + process + "/ns/net")
-		}
 	}
 	for _, name := range entries(named) {
-		add(named + "/" + name)
+		_ = s.add(named + "/" + name) // what is no namespace is passed over
 	}
-	return all, refused
+	return s, refused
+}
+
+// add adds the namespace that the path leads to, if it is a new one.
+func (s *spaces) add(path string) error {
+	inode, err := inodeOf(path)
+	if err != nil || s.seen[inode] {
+		return err
+	}
+	s.seen[inode] = true
+	s.all = append(s.all, namespace{path: path, inode: inode})
+	return nil
+}
+
+// addOf adds the namespace of a socket: no process need be in it, as one that
+// opened sockets there may have left.
+func (s *spaces) addOf(f wire.Found) {
+	if s.seen[uint64(f.Netns)] || f.FD < 0 || f.Owner.PID == 0 {
+		return
+	}
+	fd, err := netnsOf(int(f.Owner.PID), int(f.FD))
+	if err != nil {
+		return
+	}
+	path := "/proc/self/fd/" + strconv.Itoa(fd)
+	// The number may be another process's by now, or in another PID namespace.
+	if inode, err := inodeOf(path); err != nil || inode != uint64(f.Netns) {
+		unix.Close(fd)
+		return
+	}
+	s.fds = append(s.fds, fd)
+	_ = s.add(path)
+}
+
+// netnsOf opens the network namespace of another process's socket
+// (pidfd_getfd(2), and SIOCGSKNS of include/uapi/linux/sockios.h).
+func netnsOf(pid, socket int) (fd int, err error) {
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(process)
+	own, err := unix.PidfdGetfd(process, socket, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(own)
+	return unix.IoctlRetInt(own, unix.SIOCGSKNS)
+}
+
+// close gives back what the paths refer to.
+func (s *spaces) close() {
+	for _, fd := range s.fds {
+		unix.Close(fd)
+	}
 }
 
 // entries are the names in a directory; none if it is not there.

@@ -21,8 +21,9 @@ type Report struct {
 	Sockets int
 	// Vanished network namespaces were gone before they could be entered.
 	Vanished int
-	// Refused network namespaces could not be entered for want of privilege;
-	// of their sockets only those are known that a process has open.
+	// Refused counts the processes, and network namespaces, that may not be
+	// looked into for want of privilege; of the sockets there only those are
+	// known that a process has open.
 	Refused int
 }
 
@@ -68,28 +69,44 @@ func walk(o walkOptions, found func(wire.Found)) (report Report, err error) {
 	}
 	defer objects.Close()
 
-	count := func(f wire.Found) {
+	spaces, refused := namespaces()
+	report.Refused = refused
+	defer spaces.close()
+	// Files first, as they know the owners, and namespaces that nobody is in.
+	err = iterate(objects.Files, func(f wire.Found) {
 		report.Sockets++
+		spaces.addOf(f)
 		found(f)
-	}
-	// Files first, as they know the owners.
-	if err := iterate(objects.Files, count); err != nil {
+	})
+	if err != nil {
 		return report, err
 	}
-	namespaces, refused := namespaces()
-	report.Refused = refused
-	for _, ns := range namespaces {
-		err := inNamespace(ns.path, func() error { return iterate(objects.Sockets, count) })
-		switch {
-		case errors.Is(err, unix.ENOENT):
-			report.Vanished++
-		case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-			report.Refused++
-		case err != nil:
+	for _, ns := range spaces.all {
+		err := inNamespace(ns.path, func() error {
+			return iterate(objects.Sockets, func(f wire.Found) {
+				report.Sockets++
+				found(f)
+			})
+		})
+		if err := report.note(err); err != nil {
 			return report, err
 		}
 	}
 	return report, nil
+}
+
+// note counts a namespace that could not be entered, and returns other errors.
+func (r *Report) note(err error) error {
+	var entering *enterError
+	if !errors.As(err, &entering) {
+		return err
+	}
+	if errors.Is(err, unix.ENOENT) {
+		r.Vanished++
+	} else {
+		r.Refused++
+	}
+	return nil
 }
 
 // iterate runs an iterator and hands its records on.
@@ -122,7 +139,8 @@ func iterate(program *ebpf.Program, found func(wire.Found)) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
+		// After a million files without a socket the kernel pauses.
+		if err != nil && !errors.Is(err, unix.EAGAIN) {
 			return fmt.Errorf("walk over the sockets: %w", err)
 		}
 	}
@@ -140,11 +158,17 @@ func inNamespace(path string, f func() error) error {
 func enter(path string, f func() error) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &enterError{err}
 	}
 	defer unix.Close(fd)
 	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-		return err
+		return &enterError{err}
 	}
 	return f()
 }
+
+// enterError is why a namespace could not be entered, as opposed to what went
+// wrong inside.
+type enterError struct{ error }
+
+func (e *enterError) Unwrap() error { return e.error }

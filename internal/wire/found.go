@@ -15,6 +15,9 @@ type Found struct {
 	// Netns is the inode number of its network namespace.
 	Netns uint32
 	State event.State
+	// FD is the owner's descriptor of it, and negative if it has none, as the
+	// subflow of a multipath socket.
+	FD int32
 	// Owner is the process; of several, any.
 	Owner event.Owner
 }
@@ -45,6 +48,7 @@ func DecodeFound(record []byte) (Found, error) {
 	return Found{
 		Cookie: u64(r[unsafe.Offsetof(found.Cookie):]),
 		Netns:  u32(r[unsafe.Offsetof(found.Netns):]),
+		FD:     int32(u32(r[unsafe.Offsetof(found.Fd):])),
 		State:  event.State(r[unsafe.Offsetof(found.State)]),
 		Owner: event.Owner{
 			Process: event.Process{PID: u32(r[pidAt:]), Comm: event.Comm(r[commAt:])},

@@ -79,6 +79,7 @@ func Decode(record []byte, e *event.Event) error {
 
 	e.Wall = 0
 	e.Lost = 0
+	e.UIDUnknown = false
 	e.Ktime = u64(r[unsafe.Offsetof(layout.Time):])
 	e.Since = u64(r[unsafe.Offsetof(layout.Since):])
 	e.Cookie = u64(r[unsafe.Offsetof(layout.Cookie):])
