@@ -7,7 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
 
@@ -135,27 +137,42 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// TestRecordsAgree compares the layout that clang gave the record with the one
-// that Go gives its mirror.
+// TestRecordsAgree compares the layouts that clang gave the records with those
+// that Go gives their mirrors.
 func TestRecordsAgree(t *testing.T) {
-	spec, err := bpf.LoadTcpstates()
-	if err != nil {
-		t.Fatal(err)
+	for _, test := range []struct {
+		record string
+		load   func() (*ebpf.CollectionSpec, error)
+		mirror reflect.Type
+		size   int
+	}{
+		{"event", bpf.LoadTcpstates, reflect.TypeFor[bpf.TcpstatesEvent](), Size},
+		{"found", bpf.LoadSnapshot, reflect.TypeFor[bpf.SnapshotFound](), FoundSize},
+		{"owner", bpf.LoadSnapshot, reflect.TypeFor[bpf.SnapshotOwner](), int(unsafe.Sizeof(owner))},
+		{"process", bpf.LoadSnapshot, reflect.TypeFor[bpf.SnapshotProcess](), int(unsafe.Sizeof(process))},
+	} {
+		spec, err := test.load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var record *btf.Struct
+		if err := spec.Types.TypeByName(test.record, &record); err != nil {
+			t.Fatal(err)
+		}
+		requireSameLayout(t, record, test.mirror, test.size)
 	}
-	var record *btf.Struct
-	if err := spec.Types.TypeByName("event", &record); err != nil {
-		t.Fatal(err)
-	}
-	mirror := reflect.TypeFor[bpf.TcpstatesEvent]()
-	if int(record.Size) != Size || int(mirror.Size()) != Size {
-		t.Errorf("clang's record has %d bytes, Go's %d, want %d", record.Size, mirror.Size(), Size)
+}
+
+func requireSameLayout(t *testing.T, record *btf.Struct, mirror reflect.Type, want int) {
+	t.Helper()
+	if int(record.Size) != want || int(mirror.Size()) != want {
+		t.Errorf("%s: clang's record has %d bytes, Go's %d, want %d", record.Name, record.Size, mirror.Size(), want)
 	}
 	compared := 0
 	for _, member := range record.Members {
-		name := goName(member.Name)
-		field, found := mirror.FieldByName(name)
+		field, found := mirror.FieldByName(goName(member.Name))
 		if !found {
-			t.Errorf("Go's record has no field %s", name)
+			t.Errorf("%s: Go's record has no field %s", record.Name, goName(member.Name))
 			continue
 		}
 		size, err := btf.Sizeof(member.Type)
@@ -163,13 +180,38 @@ func TestRecordsAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		if uintptr(member.Offset.Bytes()) != field.Offset || uintptr(size) != field.Type.Size() {
-			t.Errorf("%s: clang has it at %d with %d bytes, Go at %d with %d", member.Name,
+			t.Errorf("%s.%s: clang has it at %d with %d bytes, Go at %d with %d", record.Name, member.Name,
 				member.Offset.Bytes(), size, field.Offset, field.Type.Size())
 		}
 		compared++
 	}
 	if compared != mirror.NumField()-1 { // the first field marks the layout as the host's
-		t.Errorf("%d fields compared, Go's record has %d", compared, mirror.NumField()-1)
+		t.Errorf("%s: %d fields compared, Go's record has %d", record.Name, compared, mirror.NumField()-1)
+	}
+}
+
+func TestDecodeFound(t *testing.T) {
+	record, err := binary.Append(nil, binary.LittleEndian, bpf.SnapshotFound{
+		Cookie: 0x1f, Netns: 4026531840, Fd: 7, State: 10,
+		Owner: bpf.SnapshotOwner{Process: bpf.SnapshotProcess{Comm: comm("nginx"), Pid: 4711}, Source: 6, Cgroup: 4242},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Found{
+		Cookie: 0x1f, Netns: 4026531840, FD: 7, State: event.Listen,
+		Owner: event.Owner{
+			Process: event.Process{PID: 4711, Comm: event.CommOf("nginx")},
+			Source:  event.SourceSeed, Cgroup: 4242,
+		},
+	}
+	if got, err := DecodeFound(record); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	for _, broken := range [][]byte{nil, record[1:], append(record, 0)} {
+		if _, err := DecodeFound(broken); err == nil {
+			t.Errorf("took %d bytes", len(broken))
+		}
 	}
 }
 
