@@ -68,6 +68,10 @@ func diagnose(s system, err error) string {
 	switch {
 	case errors.Is(err, unix.ENOSYS):
 		return "this kernel is built without bpf(): tracing needs one with CONFIG_BPF_SYSCALL"
+	case !s.exists("proc/self/status"):
+		return "/proc is not mounted, and loading the programs needs it: mount -t proc proc /proc"
+	case !s.exists("sys/kernel"):
+		return "/sys is not mounted, and the kernel's type information is in there: mount -t sysfs sysfs /sys"
 	case !s.inFirstUserNamespace():
 		return "tracing needs the machine's own user namespace, and this process is in another one: " +
 			"run it outside of rootless containers and of unshare --user, as root"

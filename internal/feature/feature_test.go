@@ -65,7 +65,13 @@ func TestDiagnose(t *testing.T) {
 		{name: "no bpf()", err: unix.ENOSYS, want: []string{"CONFIG_BPF_SYSCALL"}},
 		{name: "no memory", err: unix.ENOMEM, want: []string{"--buffer"}},
 		{name: "nothing readable", err: unix.EINVAL,
-			change: func(fs fstest.MapFS) { clear(fs) }, want: []string{"no type information"}},
+			change: func(fs fstest.MapFS) { clear(fs) }, want: []string{"/proc is not mounted", "mount -t proc"}},
+		{name: "no /sys", err: unix.EINVAL,
+			change: func(fs fstest.MapFS) {
+				delete(fs, "sys/kernel/btf/vmlinux")
+				delete(fs, "sys/kernel/security/lockdown")
+			},
+			want: []string{"/sys is not mounted", "mount -t sysfs"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := able()
