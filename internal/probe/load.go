@@ -81,6 +81,9 @@ func hasTracepoint(kernel *btf.Spec, name string) bool {
 // lower sets the constants of the programs.
 func lower(spec *ebpf.CollectionSpec, o Options) error {
 	spec.Maps["events"].MaxEntries = uint32(o.BufferSize)
+	if spec.Programs["accepted"] == nil {
+		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
+	}
 
 	var family uint16
 	switch o.Filter.Family {
