@@ -218,6 +218,9 @@ func TestStormThroughTheCommand(t *testing.T) {
 	}
 	var events []event.Event
 	for _, r := range all[1 : len(all)-1] {
+		if r.Type == "owner" { // of another process on this machine
+			continue
+		}
 		if r.Type != "transition" {
 			t.Fatalf("a record of type %s in between", r.Type)
 		}
