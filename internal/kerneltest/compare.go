@@ -25,53 +25,91 @@ func Changes(all []Transition) []Transition {
 }
 
 // RequireSame compares, socket by socket, the transitions that a tracer saw
-// with the truth: none missing, none extra, none out of order. Sockets of
-// other namespaces are left out; the events name those. It returns how many
-// transitions were compared.
+// with the truth: none missing, none extra, none out of order. The tracer must
+// have run all the while that the truth was recorded; what it saw of other
+// namespaces before and after may be extra. It returns how many transitions of
+// the namespace agree.
 func RequireSame(t testing.TB, ns *Netns, truth []Transition, events []event.Event) int {
 	t.Helper()
-	foreign := map[uint64]bool{}
-	for _, e := range events {
-		if e.Netns != ns.Inode {
-			foreign[e.SkAddr] = true
-		}
-	}
-	seen := map[uint64][]Transition{}
+	seen := map[uint64][]sighting{}
 	for i := range events {
-		if tr := TransitionOf(&events[i]); !foreign[tr.SkAddr] {
-			seen[tr.SkAddr] = append(seen[tr.SkAddr], tr)
-		}
+		tr := TransitionOf(&events[i])
+		seen[tr.SkAddr] = append(seen[tr.SkAddr], sighting{tr, events[i].Netns != ns.Inode})
 	}
 	want := map[uint64][]Transition{}
-	compared := 0
 	for _, tr := range truth {
-		if !foreign[tr.SkAddr] {
-			want[tr.SkAddr] = append(want[tr.SkAddr], tr)
-			compared++
-		}
-	}
-	reported := 0
-	report := func(socket uint64) {
-		if reported++; reported <= maxReports {
-			got, want := firstDifference(seen[socket], want[socket])
-			t.Errorf("socket %x differs from the truth:\n got %v\nwant %v", socket, got, want)
-		}
-	}
-	for socket := range want {
-		knowRemotePorts(want[socket])
-		if !same(seen[socket], want[socket]) {
-			report(socket)
-		}
+		want[tr.SkAddr] = append(want[tr.SkAddr], tr)
 	}
 	for socket := range seen {
-		if len(want[socket]) == 0 {
-			report(socket)
+		if want[socket] == nil {
+			want[socket] = []Transition{}
+		}
+	}
+	agreed, reported := 0, 0
+	for socket := range want {
+		knowRemotePorts(want[socket])
+		n, i, j := agree(want[socket], seen[socket])
+		agreed += n
+		if i == len(want[socket]) && j == len(seen[socket]) {
+			continue
+		}
+		if reported++; reported <= maxReports {
+			t.Errorf("socket %x differs from the truth:\n got %v\nwant %v", socket,
+				surroundings(seen[socket], j), surroundings(want[socket], i))
 		}
 	}
 	if reported > maxReports {
 		t.Errorf("and %d more sockets", reported-maxReports)
 	}
-	return compared
+	return agreed
+}
+
+// sighting is a transition as a tracer saw it.
+type sighting struct {
+	Transition
+	foreign bool // of another namespace
+}
+
+// agree goes through what is wanted of one address, and what was seen of it,
+// as far as they agree: to the end of both if they do. Addresses are reused, so
+// that sockets of several namespaces may follow each other; what was seen of
+// others before the truth was recorded may stand before, and what was seen
+// after it behind. It counts the transitions of the own namespace.
+func agree(want []Transition, seen []sighting) (own, i, j int) {
+	for before := 0; ; before++ {
+		n, wantEnd, seenEnd := follow(want, seen[before:])
+		if before == 0 || wantEnd > i || wantEnd == len(want) {
+			own, i, j = n, wantEnd, before+seenEnd
+		}
+		if i == len(want) && j == len(seen) || before == len(seen) || !seen[before].foreign {
+			return own, i, j
+		}
+	}
+}
+
+// follow compares from the first of both on.
+func follow(want []Transition, seen []sighting) (own, i, j int) {
+	for i < len(want) {
+		switch {
+		case j < len(seen) && seen[j].is(want[i]):
+			if !seen[j].foreign {
+				own++
+			}
+			j++
+		case !want[i].Optional:
+			return own, i, j
+		}
+		i++
+	}
+	for j < len(seen) && seen[j].foreign {
+		j++
+	}
+	return own, i, j
+}
+
+func (s sighting) is(want Transition) bool {
+	want.Optional = false
+	return s.Transition == want
 }
 
 // knowRemotePorts makes the transitions of one socket say the remote port at
@@ -89,29 +127,8 @@ func knowRemotePorts(transitions []Transition) {
 // maxReports is how many sockets a failure describes.
 const maxReports = 5
 
-// firstDifference cuts both to the surroundings of where they first differ.
-func firstDifference(got, want []Transition) (gotPart, wantPart []Transition) {
+// surroundings are what stands around the i-th.
+func surroundings[T any](all []T, i int) []T {
 	const before, after = 3, 5
-	i := 0
-	for i < len(got) && i < len(want) && got[i] == want[i] {
-		i++
-	}
-	from := max(0, i-before)
-	return got[from:min(i+after, len(got))], want[from:min(i+after, len(want))]
-}
-
-// same compares what was seen of a socket with the truth, in which optional
-// transitions may be the only ones that were not seen.
-func same(got, want []Transition) bool {
-	for _, tr := range want {
-		optional := tr.Optional
-		tr.Optional = false
-		switch {
-		case len(got) > 0 && got[0] == tr:
-			got = got[1:]
-		case !optional:
-			return false
-		}
-	}
-	return len(got) == 0
+	return all[max(0, i-before):min(i+after, len(all))]
 }

@@ -439,7 +439,7 @@ func TestLossIsCounted(t *testing.T) {
 	var e event.Event
 	for err = tracer.Read(&e); err == nil; err = tracer.Read(&e) {
 		switch e.Kind {
-		case event.KindTransition:
+		case event.KindTransition, event.KindOwner:
 			read++
 		case event.KindLost:
 			lost += e.Lost
@@ -501,7 +501,9 @@ func TestGapIsToldAndHasNoDuration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if totals.Gaps != 2 { // the client's, and the server's ESTABLISHED>CLOSE_WAIT
+	// The client's, and the server's ESTABLISHED>CLOSE_WAIT; other processes'
+	// sockets may have had theirs.
+	if totals.Gaps < 2 {
 		t.Errorf("%d gaps, want 2", totals.Gaps)
 	}
 }
