@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -30,6 +31,26 @@ func fileOf(t *testing.T, socket interface{ File() (*os.File, error) }) *os.File
 
 func portOf(l net.Listener) uint16 { return l.Addr().(*net.TCPAddr).AddrPort().Port() }
 
+// haveServed has the worker accept a connection, answer on it, and end after
+// the client has closed it; it returns the client's port.
+func haveServed(t *testing.T, l net.Listener, worker *kerneltest.Helper) (port uint16) {
+	t.Helper()
+	worker.Ask(t, "serve")
+	client, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Errorf("connect: %v", err)
+		runtime.Goexit()
+	}
+	fmt.Fprintln(client, "hello")
+	if _, err := bufio.NewReader(client).ReadString('\n'); err != nil {
+		t.Errorf("read: %v", err)
+	}
+	worker.Await(t)
+	client.Close()
+	worker.End(t)
+	return client.LocalAddr().(*net.TCPAddr).AddrPort().Port()
+}
+
 func TestPreForkServerShowsItsWorkers(t *testing.T) {
 	kerneltest.Require(t)
 	ns := kerneltest.NewNetns(t)
@@ -48,20 +69,7 @@ func TestPreForkServerShowsItsWorkers(t *testing.T) {
 		}
 		f.Close()
 		for _, worker := range helpers {
-			worker.Ask(t, "serve")
-			client, err := net.Dial("tcp4", l.Addr().String())
-			if err != nil {
-				t.Errorf("connect: %v", err)
-				return
-			}
-			fmt.Fprintln(client, "hello")
-			if _, err := bufio.NewReader(client).ReadString('\n'); err != nil {
-				t.Errorf("read: %v", err)
-			}
-			worker.Await(t)
-			served[client.LocalAddr().(*net.TCPAddr).AddrPort().Port()] = worker.PID()
-			client.Close()
-			worker.End(t)
+			served[haveServed(t, l, worker)] = worker.PID()
 		}
 		l.Close()
 	})
@@ -504,19 +512,7 @@ func TestAcceptProbeNamesTheWorker(t *testing.T) {
 		f := fileOf(t, l)
 		worker = kerneltest.StartHelper(t, ns, "worker", f)
 		f.Close()
-		worker.Ask(t, "serve")
-		client, err := net.Dial("tcp4", l.Addr().String())
-		if err != nil {
-			t.Errorf("connect: %v", err)
-			return
-		}
-		fmt.Fprintln(client, "hello")
-		if _, err := bufio.NewReader(client).ReadString('\n'); err != nil {
-			t.Errorf("read: %v", err)
-		}
-		worker.Await(t)
-		client.Close()
-		worker.End(t)
+		haveServed(t, l, worker)
 		l.Close()
 	})
 	ns.Settle(t)
