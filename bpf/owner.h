@@ -53,14 +53,18 @@ static __always_inline __u64 cgroup_of(const struct task_struct *task)
 	return task->cgroups->dfl_cgrp->kn->id;
 }
 
-static __always_inline void current_owner(struct owner *owner, enum owner_source source)
+static __always_inline void owner_from(struct owner *owner, const struct task_struct *task,
+				       enum owner_source source)
 {
-	const struct task_struct *task = (void *)bpf_get_current_task_btf();
-
 	__builtin_memset(owner, 0, sizeof(*owner));
 	process_of(&owner->process, task);
 	owner->cgroup = cgroup_of(task);
 	owner->source = source;
+}
+
+static __always_inline void current_owner(struct owner *owner, enum owner_source source)
+{
+	owner_from(owner, (void *)bpf_get_current_task_btf(), source);
 }
 
 /*

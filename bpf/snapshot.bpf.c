@@ -101,7 +101,7 @@ int files(struct bpf_iter__task_file *ctx)
 	struct file *file = ctx->file;
 	const struct socket *socket;
 	const struct sock *sk;
-	struct owner owner = {};
+	struct owner owner;
 
 	if (!task || !file)
 		return 0;
@@ -112,9 +112,7 @@ int files(struct bpf_iter__task_file *ctx)
 	if (!sk || !is_wanted(sk))
 		return 0;
 
-	process_of(&owner.process, task);
-	owner.cgroup = cgroup_of(task);
-	owner.source = OWNER_SEED;
+	owner_from(&owner, task, OWNER_SEED);
 	if (sk->sk_protocol == IPPROTO_MPTCP) {
 		__u64 address = (__u64)sk;
 

@@ -220,16 +220,16 @@ int BPF_PROG(received, const struct sock *sk)
 	return on_io(sk);
 }
 
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sent, const struct sock *sk)
+{
+	return on_io(sk);
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(accepted, const struct pt_regs *regs, long ret)
 {
 	if (ret >= 0 && is_accept(regs))
 		note_acceptor(ret);
 	return 0;
-}
-
-SEC("tp_btf/sock_send_length")
-int BPF_PROG(sent, const struct sock *sk)
-{
-	return on_io(sk);
 }

@@ -115,31 +115,37 @@ func (s system) exists(name string) bool {
 func MissingForWalk() string { return thisSystem().missingForWalk() }
 
 func (s system) missingForWalk() string {
-	effective, err := strconv.ParseUint(s.ofStatus("CapEff"), 16, 64)
-	if err != nil {
+	has, known := s.capabilities()
+	if !known {
 		return ""
 	}
+	foreign := !s.inFirstUserNamespace()
 	var missing []string
 	for _, capability := range []struct {
 		bit  uint
 		name string
 	}{{capSysPtrace, "CAP_SYS_PTRACE"}, {capSysAdmin, "CAP_SYS_ADMIN"}, {capDACReadSearch, "CAP_DAC_READ_SEARCH"}} {
-		if effective&(1<<capability.bit) == 0 || !s.inFirstUserNamespace() {
+		if foreign || !has(capability.bit) {
 			missing = append(missing, capability.name)
 		}
 	}
 	return strings.Join(missing, ", ")
 }
 
+// capabilities gives a look at the process's effective ones; false if they
+// cannot be known.
+func (s system) capabilities() (has func(capability uint) bool, known bool) {
+	effective, err := strconv.ParseUint(s.ofStatus("CapEff"), 16, 64)
+	return func(capability uint) bool { return effective&(1<<capability) != 0 }, err == nil
+}
+
 // missingCapabilities names those of the process's effective capabilities
 // that are not there; empty when none is missing or when it cannot be known.
 func (s system) missingCapabilities() string {
-	effective, err := strconv.ParseUint(s.ofStatus("CapEff"), 16, 64)
-	if err != nil {
-		return ""
-	}
-	has := func(capability uint) bool { return effective&(1<<capability) != 0 }
+	has, known := s.capabilities()
 	switch {
+	case !known:
+		return ""
 	case has(capSysAdmin) || has(capBPF) && has(capPerfmon):
 		return ""
 	case has(capBPF):

@@ -156,8 +156,8 @@ func (o owners) of(cookie uint64, inode uint32) event.Owner {
 // findOwners asks the walk over all files, or where that is not allowed /proc.
 func (l *Listing) findOwners(o ListOptions, spaces *spaces) owners {
 	byCookie := map[uint64]event.Owner{}
-	_, err := walk(walkOptions{udp: o.UDP, pidNamespace: o.PIDNamespace}, func(f wire.Found) {
-		spaces.addOf(f)
+	var walked Report // the list itself enters the same namespaces, and counts
+	err := walked.walk(walkOptions{udp: o.UDP, pidNamespace: o.PIDNamespace}, spaces, func(f wire.Found) {
 		if _, known := byCookie[f.Cookie]; !known {
 			byCookie[f.Cookie] = f.Owner
 		}

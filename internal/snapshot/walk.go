@@ -36,7 +36,11 @@ type Report struct {
 // pidNamespace is the inode number of the PID namespace whose process ids are
 // told; zero means the machine's.
 func Seed(lives *ebpf.Map, pidNamespace uint32, found func(wire.Found)) (Report, error) {
-	return walk(walkOptions{lives: lives, pidNamespace: pidNamespace}, found)
+	spaces, refused := namespaces()
+	defer spaces.close()
+	report := Report{Refused: refused}
+	err := report.walk(walkOptions{lives: lives, pidNamespace: pidNamespace}, spaces, found)
+	return report, err
 }
 
 // walkOptions say what a walk is for.
@@ -47,17 +51,19 @@ type walkOptions struct {
 	pidNamespace uint32 // see Seed
 }
 
-func walk(o walkOptions, found func(wire.Found)) (report Report, err error) {
+// walk calls found for each socket that a process has open, and adds the
+// namespaces to spaces that nobody is in.
+func (r *Report) walk(o walkOptions, spaces *spaces, found func(wire.Found)) error {
 	spec, err := bpf.LoadSnapshot()
 	if err != nil {
-		return report, fmt.Errorf("read the embedded programs: %w", err)
+		return fmt.Errorf("read the embedded programs: %w", err)
 	}
 	err = errors.Join(
 		spec.Variables["seeding"].Set(o.lives != nil),
 		spec.Variables["with_udp"].Set(o.udp),
 		spec.Variables["pidns"].Set(o.pidNamespace))
 	if err != nil {
-		return report, fmt.Errorf("set up the walk over the sockets: %w", err)
+		return fmt.Errorf("set up the walk over the sockets: %w", err)
 	}
 	var options ebpf.CollectionOptions
 	if o.lives != nil {
@@ -65,34 +71,26 @@ func walk(o walkOptions, found func(wire.Found)) (report Report, err error) {
 	}
 	var objects bpf.SnapshotObjects
 	if err := spec.LoadAndAssign(&objects, &options); err != nil {
-		return report, fmt.Errorf("load the walk over the sockets: %w", err)
+		return fmt.Errorf("load the walk over the sockets: %w", err)
 	}
 	defer objects.Close()
 
-	spaces, refused := namespaces()
-	report.Refused = refused
-	defer spaces.close()
-	// Files first, as they know the owners, and namespaces that nobody is in.
-	err = iterate(objects.Files, func(f wire.Found) {
-		report.Sockets++
+	take := func(f wire.Found) {
+		r.Sockets++
 		spaces.addOf(f)
 		found(f)
-	})
-	if err != nil {
-		return report, err
+	}
+	// Files first, as they know the owners, and namespaces that nobody is in.
+	if err := iterate(objects.Files, take); err != nil {
+		return err
 	}
 	for _, ns := range spaces.all {
-		err := inNamespace(ns.path, func() error {
-			return iterate(objects.Sockets, func(f wire.Found) {
-				report.Sockets++
-				found(f)
-			})
-		})
-		if err := report.note(err); err != nil {
-			return report, err
+		err := inNamespace(ns.path, func() error { return iterate(objects.Sockets, take) })
+		if err := r.note(err); err != nil {
+			return err
 		}
 	}
-	return report, nil
+	return nil
 }
 
 // note counts a namespace that could not be entered, and returns other errors.
