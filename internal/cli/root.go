@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"tcpstates/internal/output"
+	"tcpstates/internal/probe"
+)
+
+// newRoot makes the command without a name, which traces.
+func (a *app) newRoot() *cobra.Command {
+	flags := &traceFlags{buffer: probe.DefaultBufferSize}
+	cmd := &cobra.Command{
+		Use:   "tcpstates [flags]",
+		Short: "Show every TCP state transition on this machine, live",
+		Long: `tcpstates shows every TCP connection on this machine changing its state, as it
+happens: the process that owns the socket, both ends, the old and the new state
+and the milliseconds spent in the old one. It traces until Ctrl-C.
+
+What is not known is shown as "-": the age of a new socket, a port that the
+kernel has not chosen yet, the owner of a socket that no process has open. ">="
+stands before a duration whose beginning was before the trace.`,
+		Example: `  tcpstates                       every transition until Ctrl-C
+  tcpstates -L 80,443             connections to this machine's web server
+  tcpstates -D 5432 --duration 1m connections to a database, for a minute
+  tcpstates -o json | jq .        one JSON object a line
+  tcpstates -o bcc -T             as BCC's tcpstates prints it`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.trace(cmd.Context(), flags, cmd.Flags().Changed("output"))
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.Flags().SortFlags = false
+	flags.bind(cmd.Flags())
+	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
+	cmd.AddCommand(a.newList())
+	return cmd
+}
+
+// noArgs refuses arguments that are no flags.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usagef("%s: %s takes flags alone: see %[2]s --help", strconv.Quote(args[0]), cmd.CommandPath())
+}
+
+// usageTemplate lays out the help of a command.
+const usageTemplate = `Usage:
+  {{.UseLine}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command] [flags]
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
+
+Examples:
+{{.Example}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+`
+
+// formatHelp lists the formats for the help.
+func formatHelp(has func(output.Format) bool) string {
+	text := "\nFormats (-o):\n"
+	for _, format := range output.Formats {
+		if !has(format) {
+			continue
+		}
+		text += fmt.Sprintf("  %-7s %s\n", format.Name, format.Help)
+	}
+	return text
+}
