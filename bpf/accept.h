@@ -12,6 +12,11 @@
 /* Set before loading: whether the program that fills acceptors is attached. */
 const volatile bool accept_probe;
 
+struct acceptor {
+	struct owner owner;
+	__u64 time; /* ns, when it had accepted */
+};
+
 /*
  * Who accepted, by the address of the struct sock. Inserted by accepted, taken
  * out at the socket's next transition, which runs long before the address can
@@ -21,7 +26,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, __u64);
-	__type(value, struct owner);
+	__type(value, struct acceptor);
 } acceptors SEC(".maps");
 
 /* arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h */
@@ -63,28 +68,32 @@ static __always_inline void note_acceptor(long fd)
 {
 	const struct task_struct *task = (void *)bpf_get_current_task_btf();
 	__u64 address = tcp_of_fd(task, fd);
-	struct owner owner;
+	struct acceptor acceptor = {};
 
 	if (!address)
 		return;
-	current_owner(&owner, OWNER_ACCEPT);
-	bpf_map_update_elem(&acceptors, &address, &owner, 0);
+	current_owner(&acceptor.owner, OWNER_ACCEPT);
+	acceptor.time = bpf_ktime_get_ns();
+	bpf_map_update_elem(&acceptors, &address, &acceptor, 0);
 }
 
-/* Makes who accepted the socket its owner, if that is new. */
-static __always_inline void bind_acceptor(const struct sock *sk, struct life *life, bool born)
+/* Makes who accepted the socket its owner, if that is new, and says when in hop. */
+static __always_inline void bind_acceptor(const struct sock *sk, struct life *life,
+					  struct hop *hop, bool born)
 {
 	__u64 address = (__u64)sk;
-	const struct owner *owner;
+	const struct acceptor *acceptor;
 
 	if (!accept_probe || life->bound)
 		return;
-	owner = bpf_map_lookup_elem(&acceptors, &address);
-	if (!owner)
+	acceptor = bpf_map_lookup_elem(&acceptors, &address);
+	if (!acceptor)
 		return;
 	if (!born) {
-		set_owner(life, owner);
+		set_owner(life, &acceptor->owner);
 		life->bound = 1;
+		hop->moment = acceptor->time;
+		hop->flags |= EVENT_ACCEPTED;
 	}
 	bpf_map_delete_elem(&acceptors, &address);
 }

@@ -6,7 +6,8 @@
 #include <bpf/bpf_endian.h>
 
 #include "count.h"
-#include "storage.h"
+#include "facts.h"
+#include "owner.h"
 
 /*
  * Inserted by emit, read and released by user space, which sets the size
@@ -47,33 +48,9 @@ static __always_inline void put_addresses(struct event *e, const struct inet_soc
 	*(__be32 *)e->raddr = inet->sk.__sk_common.skc_daddr;
 }
 
-/*
- * Sends one hop of a socket, with the addresses that the socket has now:
- * for a hop that was held, these are the ones that were missing. life may be
- * NULL: then the owner is not known.
- */
-static __always_inline void emit(const struct sock *sk, const struct inet_sock *inet,
-				 const struct life *life, __u8 kind,
-				 const struct hop *hop, __u16 lport, __u16 tp_lport)
+/* life may be NULL: then the owner is not known. */
+static __always_inline void put_owner(struct event *e, const struct life *life)
 {
-	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-
-	if (!e) {
-		COUNT(lost);
-		return;
-	}
-	e->kind = kind;
-	e->size = sizeof(*e);
-	__builtin_memset(e->pad, 0, sizeof(e->pad));
-
-	e->time = hop->time;
-	e->since = hop->since;
-	e->oldstate = hop->oldstate;
-	e->newstate = hop->newstate;
-	e->flags = hop->flags;
-	e->curpid = hop->current.pid;
-	copy16(e->curcomm, hop->current.comm);
-
 	if (life) {
 		const struct owner *owner = owner_of(life);
 
@@ -87,19 +64,114 @@ static __always_inline void emit(const struct sock *sk, const struct inet_sock *
 		e->cgroup = 0;
 		e->source = OWNER_UNKNOWN;
 	}
+}
 
-	e->cookie = bpf_get_socket_cookie((void *)sk);
-	e->skaddr = (__u64)sk;
+/* A record to fill; NULL, and counted, when there is no room. */
+static __always_inline struct event *new_record(__u8 kind)
+{
+	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e) {
+		COUNT(lost);
+		return 0;
+	}
+	e->kind = kind;
+	e->size = sizeof(*e);
+	return e;
+}
+
+static __always_inline void send(struct event *e)
+{
+	bpf_ringbuf_submit(e, 0);
+	COUNT(emitted);
+}
+
+static __always_inline void put_hop(struct event *e, const struct hop *hop)
+{
+	e->time = hop->time;
+	e->since = hop->since;
+	e->moment = hop->moment;
+	e->oldstate = hop->oldstate;
+	e->newstate = hop->newstate;
+	e->flags = hop->flags;
+	e->signal = hop->signal;
+	e->curpid = hop->current.pid;
+	copy16(e->curcomm, hop->current.comm);
+}
+
+/*
+ * Sends one hop of a socket, with the addresses that the socket has now:
+ * for a hop that was held, these are the ones that were missing. life may be
+ * NULL.
+ */
+static __noinline void emit(const struct tcp_sock *tp, const struct life *life, __u8 kind,
+			    const struct hop *hop, __u16 lport)
+{
+	const struct inet_sock *inet = &tp->inet_conn.icsk_inet;
+	struct event *e = new_record(kind);
+
+	if (!e)
+		return;
+	put_hop(e, hop);
+	put_owner(e, life);
+
+	e->cookie = bpf_get_socket_cookie((void *)tp);
+	e->skaddr = (__u64)tp;
 	e->netns = inet->sk.__sk_common.skc_net.net->ns.inum;
 	e->uid = inet->sk.sk_uid.val;
 	e->family = inet->sk.__sk_common.skc_family;
 	e->lport = lport;
-	e->tp_lport = tp_lport;
+	e->tp_lport = bpf_ntohs(inet->inet_sport);
 	e->rport = bpf_ntohs(inet->sk.__sk_common.skc_dport);
 	put_addresses(e, inet);
+	if (begins(hop->oldstate, hop->newstate))
+		put_no_facts(e);
+	else
+		put_facts(e, tp, life);
 
-	bpf_ringbuf_submit(e, 0);
-	COUNT(emitted);
+	send(e);
+}
+
+/*
+ * Sends what happens to something that is less than a socket, a request or a
+ * minisock. life is its listener's, or NULL; value is how often a request's
+ * SYN-ACK was sent again, or why a minisock sent a reset.
+ */
+static __noinline void emit_small(const struct sock_common *skc, const struct life *life,
+				  __u8 kind, const struct hop *hop, __s32 value)
+{
+	struct event *e = new_record(kind);
+
+	if (!e)
+		return;
+	put_no_facts(e);
+	put_hop(e, hop);
+	put_owner(e, life);
+	if (e->source)
+		e->source = OWNER_INHERITED;
+
+	e->cookie = bpf_get_socket_cookie((void *)skc);
+	e->skaddr = (__u64)skc;
+	e->netns = skc->skc_net.net->ns.inum;
+	e->uid = 0;
+	e->flags |= EVENT_UID_UNKNOWN;
+	e->family = skc->skc_family;
+	e->lport = skc->skc_num;
+	e->tp_lport = skc->skc_num;
+	e->rport = bpf_ntohs(skc->skc_dport);
+	if (e->family == AF_INET6) {
+		copy16(e->laddr, &skc->skc_v6_rcv_saddr);
+		copy16(e->raddr, &skc->skc_v6_daddr);
+	} else {
+		__builtin_memset(e->laddr, 0, sizeof(e->laddr));
+		__builtin_memset(e->raddr, 0, sizeof(e->raddr));
+		*(__be32 *)e->laddr = skc->skc_rcv_saddr;
+		*(__be32 *)e->raddr = skc->skc_daddr;
+	}
+	e->retrans = kind == EVENT_SYNACK_RETRANSMIT ? value : 0;
+	e->reset_reason = kind == EVENT_RESET_SENT ? value : -1;
+
+	send(e);
 }
 
 #endif

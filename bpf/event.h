@@ -10,7 +10,12 @@
 
 enum event_kind {
 	EVENT_TRANSITION = 1,
-	EVENT_OWNER = 2, /* the socket has another owner; both states are the present one */
+	/* From here on both states are the present one. */
+	EVENT_OWNER = 2, /* the socket has another owner */
+	EVENT_RESET_SENT = 3,
+	EVENT_RESET_RECEIVED = 4,
+	EVENT_RETRANSMIT = 5,	     /* of a SYN, or of data */
+	EVENT_SYNACK_RETRANSMIT = 6, /* of a half-open connection, which is no socket yet */
 };
 
 /* How the owner is known. */
@@ -27,6 +32,22 @@ enum owner_source {
 enum event_flags {
 	EVENT_CLOSER = 1 << 0,	   /* the process on the CPU closes the socket */
 	EVENT_SINCE_SEED = 1 << 1, /* oldstate began before since, when tracing began */
+	EVENT_UID_UNKNOWN = 1 << 2,
+	EVENT_ACCEPTED = 1 << 3,   /* the owner accepted the connection at moment */
+};
+
+/* What the socket says of itself, and what was seen of it. */
+enum event_facts {
+	FACT_DEAD = 1 << 0,	    /* SOCK_DEAD: no process has it any more */
+	FACT_DONE = 1 << 1,	    /* SOCK_DONE: the peer's FIN has come */
+	FACT_LINGER0 = 1 << 2,	    /* SO_LINGER with no time to linger */
+	FACT_NO_FILE = 1 << 3,	    /* no file refers to it: not accepted yet, or not any more */
+	FACT_USER_TIMEOUT = 1 << 4, /* TCP_USER_TIMEOUT is set */
+	FACT_FAST_OPEN = 1 << 5,    /* the SYN carried data that was acknowledged */
+	FACT_COOKIE = 1 << 6,	    /* the handshake's last ACK echoes the timestamp of a SYN cookie */
+	FACT_GOT_RESET = 1 << 7,    /* tcp_reset was called for it */
+	FACT_SENT_RESET = 1 << 8,   /* it sent a reset, for reset_reason */
+	FACT_CHILD = 1 << 9,	    /* it has a listener's limit of waiting connections: it was one, or its child */
 };
 
 /* A process: its id (thread group id) and its name, the group leader's. */
@@ -70,12 +91,33 @@ struct event {
 	__u16 size;	  /* of this record in bytes */
 	__u8 source;	  /* enum owner_source */
 	__u8 flags;	  /* enum event_flags */
+	__u8 signal;	  /* that ends the process which closes the socket; 0: none does */
+	__u8 shutdown;	  /* sk_shutdown: 1 receiving, 2 sending */
+
+	/* What follows is 0 for a socket that begins a connection: it may be stale. */
+	__u64 moment;	  /* ns; see EVENT_ACCEPTED */
+	__u64 bytes_acked;    /* SYN and FIN included */
+	__u64 bytes_received; /* FIN included */
+	__u32 srtt;	  /* smoothed round trip time in us, times 8; 0: not known */
+	__u32 rtt_min;	  /* us; all ones: not known */
+	__u32 retrans;	  /* segments retransmitted in all, SYN and SYN-ACK included */
+	__u32 segs_in;
+	__u32 segs_out;
+	__u32 data_segs_in; /* segments that carried data */
+	__s32 linger2;	  /* time in FIN_WAIT2 in jiffies; 0: the system's; below 0: none */
+	__s32 reset_reason; /* enum sk_rst_reason; -1: not known */
+	__u16 err;	  /* sk_err */
+	__u16 err_soft;	  /* sk_err_soft */
+	__u16 facts;	  /* enum event_facts */
 	__u8 pad[2];
 };
 
-_Static_assert(sizeof(struct event) == 136, "the reader knows the size");
+_Static_assert(sizeof(struct event) == 200, "the reader knows the size");
 
-/* Keeps the type in BTF, where bpf2go finds it. */
+/* Keep the types in BTF, where bpf2go finds them. */
 struct event *const unused_event __attribute__((unused));
+enum event_kind *const unused_kind __attribute__((unused));
+enum event_flags *const unused_flags __attribute__((unused));
+enum event_facts *const unused_facts __attribute__((unused));
 
 #endif

@@ -5,5 +5,5 @@
 // "make generate" remakes the object and the bindings.
 package bpf
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type event -type process -type counts -type port_set Tcpstates tcpstates.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type found -type owner -type process Snapshot snapshot.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type event -type event_kind -type event_flags -type event_facts -type process -type counts -type port_set Tcpstates tcpstates.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type found -type minisock -type owner -type process Snapshot snapshot.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3

@@ -61,10 +61,24 @@ enum {
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
 	TCP_FIN_WAIT1 = 4,
+	TCP_TIME_WAIT = 6,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
 	TCP_LAST_ACK = 9,
 	TCP_LISTEN = 10,
+	TCP_NEW_SYN_RECV = 12,
+};
+
+/* include/net/sock.h: the numbers of bits of skc_flags (enum sock_flags) */
+enum {
+	SOCK_DEAD = 0,
+	SOCK_DONE = 1,
+	SOCK_LINGER = 4,
+};
+
+/* include/linux/sched.h */
+enum {
+	PF_EXITING = 0x4,
 };
 
 #include <bpf/bpf_helpers.h>
@@ -93,6 +107,7 @@ typedef struct {
 
 struct sock_common {
 	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
 	__u16 skc_num;
 	__u16 skc_family;
@@ -100,6 +115,7 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	unsigned long skc_flags;
 };
 
 typedef struct {
@@ -109,6 +125,11 @@ typedef struct {
 struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
+	int sk_err_soft;
+	__u8 sk_shutdown;
+	unsigned long sk_lingertime;
+	struct socket *sk_socket;
+	__u32 sk_max_ack_backlog;
 	kuid_t sk_uid;
 	__u16 sk_protocol;
 };
@@ -147,12 +168,59 @@ struct inet_sock {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	__u32 icsk_user_timeout;
 	void *icsk_ulp_data;
+};
+
+struct tcp_options_received {
+	__u32 rcv_tsecr;
+	__u16 saw_tstamp : 1, wscale_ok : 1, sack_ok : 3, snd_wscale : 4;
+};
+
+struct minmax_sample {
+	__u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
 };
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u32 srtt_us;
+	struct minmax rtt_min;
+	__u32 total_retrans;
+	__u32 segs_in;
+	__u32 segs_out;
+	__u32 data_segs_in;
+	int linger2;
+	__u8 syn_data_acked : 1;
+	struct tcp_options_received rx_opt;
 };
+
+/* A half-open connection on the server's side. */
+struct request_sock {
+	struct sock_common __req_common;
+	__u8 num_retrans;
+};
+
+struct tcp_request_sock {
+	__u64 snt_synack;
+};
+
+/* What is left of a connection in TIME_WAIT, or in FIN_WAIT2 without a process. */
+struct inet_timewait_sock {
+	struct sock_common __tw_common;
+	volatile unsigned char tw_substate;
+};
+
+struct tcp_timewait_sock {
+	struct inet_timewait_sock tw_sk;
+};
+
+struct sk_buff;
 
 struct kernfs_node {
 	__u64 id;
@@ -198,6 +266,8 @@ struct task_struct {
 	struct css_set *cgroups;
 	struct files_struct *files;
 	struct pid *thread_pid;
+	unsigned int flags;
+	int exit_code;
 	int tgid;
 	char comm[16];
 };

@@ -77,6 +77,15 @@ static __always_inline bool opens(int oldstate, int newstate)
 }
 
 /*
+ * Whether the socket begins a connection, or to listen, so that what it says
+ * of itself may be its last connection's.
+ */
+static __always_inline bool begins(int oldstate, int newstate)
+{
+	return oldstate == TCP_CLOSE && newstate != TCP_CLOSE;
+}
+
+/*
  * A child is born of its listener as LISTEN>SYN_RECV (inet_csk_clone_lock):
  * it was never in LISTEN itself, and nothing that its cloned storage says of
  * the listener's past holds for it, but for the owner.
@@ -110,6 +119,18 @@ static __always_inline bool closes(int oldstate, int newstate, int err)
 		return err == 0 || err == ECONNABORTED;
 	}
 	return 0;
+}
+
+/*
+ * The signal that ends the process on the CPU, which is closing what it has
+ * open; 0 if it is not ending, or by itself (kernel/exit.c: do_exit; wait(2)
+ * has the signal in the low seven bits).
+ */
+static __always_inline __u8 ending_signal(void)
+{
+	const struct task_struct *task = (void *)bpf_get_current_task_btf();
+
+	return task->flags & PF_EXITING ? task->exit_code & 0x7f : 0;
 }
 
 #endif

@@ -24,27 +24,39 @@ type SnapshotFound struct {
 }
 
 type SnapshotLife struct {
-	_       structs.HostLayout
-	Since   uint64
-	Owners  [2]SnapshotOwner
-	Bound   uint32
-	Mark    uint16
-	State   uint8
-	Verdict uint8
-	Holds   bool
-	Turn    uint8
-	Seeded  bool
-	Pad     [5]uint8
-	Held    struct {
+	_           structs.HostLayout
+	Since       uint64
+	Owners      [2]SnapshotOwner
+	Bound       uint32
+	Mark        uint16
+	State       uint8
+	Verdict     uint8
+	Holds       bool
+	Turn        uint8
+	Seeded      bool
+	GotReset    bool
+	SentReset   bool
+	Pad         [3]uint8
+	ResetReason int32
+	Pad2        uint32
+	Held        struct {
 		_        structs.HostLayout
 		Time     uint64
 		Since    uint64
+		Moment   uint64
 		Current  SnapshotProcess
 		Oldstate uint8
 		Newstate uint8
 		Flags    uint8
-		Pad      [1]uint8
+		Signal   uint8
 	}
+}
+
+type SnapshotMinisock struct {
+	_      structs.HostLayout
+	Cookie uint64
+	State  uint8
+	Pad    [7]uint8
 }
 
 type SnapshotOwner struct {
@@ -65,15 +77,20 @@ type SnapshotProcess struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SnapshotMapLives       = "lives"
-	SnapshotMapMultipath   = "multipath"
-	SnapshotProgFiles      = "files"
-	SnapshotProgSockets    = "sockets"
-	SnapshotVarPidns       = "pidns"
-	SnapshotVarSeeding     = "seeding"
-	SnapshotVarUnusedEvent = "unused_event"
-	SnapshotVarUnusedFound = "unused_found"
-	SnapshotVarWithUdp     = "with_udp"
+	SnapshotMapLives          = "lives"
+	SnapshotMapMultipath      = "multipath"
+	SnapshotProgFiles         = "files"
+	SnapshotProgMinisocks     = "minisocks"
+	SnapshotProgSockets       = "sockets"
+	SnapshotVarPidns          = "pidns"
+	SnapshotVarSeeding        = "seeding"
+	SnapshotVarUnusedEvent    = "unused_event"
+	SnapshotVarUnusedFacts    = "unused_facts"
+	SnapshotVarUnusedFlags    = "unused_flags"
+	SnapshotVarUnusedFound    = "unused_found"
+	SnapshotVarUnusedKind     = "unused_kind"
+	SnapshotVarUnusedMinisock = "unused_minisock"
+	SnapshotVarWithUdp        = "with_udp"
 )
 
 // LoadSnapshot returns the embedded CollectionSpec for Snapshot.
@@ -118,8 +135,9 @@ type SnapshotSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SnapshotProgramSpecs struct {
-	Files   *ebpf.ProgramSpec `ebpf:"files"`
-	Sockets *ebpf.ProgramSpec `ebpf:"sockets"`
+	Files     *ebpf.ProgramSpec `ebpf:"files"`
+	Minisocks *ebpf.ProgramSpec `ebpf:"minisocks"`
+	Sockets   *ebpf.ProgramSpec `ebpf:"sockets"`
 }
 
 // SnapshotMapSpecs contains maps before they are loaded into the kernel.
@@ -134,11 +152,15 @@ type SnapshotMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SnapshotVariableSpecs struct {
-	Pidns       *ebpf.VariableSpec `ebpf:"pidns"`
-	Seeding     *ebpf.VariableSpec `ebpf:"seeding"`
-	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
-	UnusedFound *ebpf.VariableSpec `ebpf:"unused_found"`
-	WithUdp     *ebpf.VariableSpec `ebpf:"with_udp"`
+	Pidns          *ebpf.VariableSpec `ebpf:"pidns"`
+	Seeding        *ebpf.VariableSpec `ebpf:"seeding"`
+	UnusedEvent    *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedFacts    *ebpf.VariableSpec `ebpf:"unused_facts"`
+	UnusedFlags    *ebpf.VariableSpec `ebpf:"unused_flags"`
+	UnusedFound    *ebpf.VariableSpec `ebpf:"unused_found"`
+	UnusedKind     *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedMinisock *ebpf.VariableSpec `ebpf:"unused_minisock"`
+	WithUdp        *ebpf.VariableSpec `ebpf:"with_udp"`
 }
 
 // SnapshotObjects contains all objects after they have been loaded into the kernel.
@@ -176,24 +198,30 @@ func (m *SnapshotMaps) Close() error {
 //
 // It can be passed to LoadSnapshotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SnapshotVariables struct {
-	Pidns       *ebpf.Variable `ebpf:"pidns"`
-	Seeding     *ebpf.Variable `ebpf:"seeding"`
-	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
-	UnusedFound *ebpf.Variable `ebpf:"unused_found"`
-	WithUdp     *ebpf.Variable `ebpf:"with_udp"`
+	Pidns          *ebpf.Variable `ebpf:"pidns"`
+	Seeding        *ebpf.Variable `ebpf:"seeding"`
+	UnusedEvent    *ebpf.Variable `ebpf:"unused_event"`
+	UnusedFacts    *ebpf.Variable `ebpf:"unused_facts"`
+	UnusedFlags    *ebpf.Variable `ebpf:"unused_flags"`
+	UnusedFound    *ebpf.Variable `ebpf:"unused_found"`
+	UnusedKind     *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedMinisock *ebpf.Variable `ebpf:"unused_minisock"`
+	WithUdp        *ebpf.Variable `ebpf:"with_udp"`
 }
 
 // SnapshotPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadSnapshotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SnapshotPrograms struct {
-	Files   *ebpf.Program `ebpf:"files"`
-	Sockets *ebpf.Program `ebpf:"sockets"`
+	Files     *ebpf.Program `ebpf:"files"`
+	Minisocks *ebpf.Program `ebpf:"minisocks"`
+	Sockets   *ebpf.Program `ebpf:"sockets"`
 }
 
 func (p *SnapshotPrograms) Close() error {
 	return _SnapshotClose(
 		p.Files,
+		p.Minisocks,
 		p.Sockets,
 	)
 }

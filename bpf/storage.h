@@ -16,11 +16,12 @@ enum verdict {
 struct hop {
 	__u64 time;
 	__u64 since;
+	__u64 moment; /* see struct event */
 	struct process current;
 	__u8 oldstate;
 	__u8 newstate;
-	__u8 flags; /* enum event_flags */
-	__u8 pad[1];
+	__u8 flags;  /* enum event_flags */
+	__u8 signal; /* see struct event */
 };
 
 struct life {
@@ -37,7 +38,11 @@ struct life {
 	bool holds;	      /* whether held is one */
 	__u8 turn;	      /* which of owners is the owner */
 	bool seeded;	      /* since is when tracing began: state began before */
-	__u8 pad[5];
+	bool got_reset;	      /* a reset came for the connection */
+	bool sent_reset;      /* one was sent, for reset_reason */
+	__u8 pad[3];
+	__s32 reset_reason;
+	__u32 pad2;
 	struct hop held;
 };
 
@@ -62,6 +67,8 @@ static __always_inline void forget_connection(struct life *life)
 {
 	life->verdict = UNDECIDED;
 	life->holds = 0;
+	life->got_reset = 0;
+	life->sent_reset = 0;
 }
 
 static __always_inline const struct owner *owner_of(const struct life *life)

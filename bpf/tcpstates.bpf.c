@@ -12,18 +12,38 @@
 #include "emit.h"
 #include "filter.h"
 #include "owner.h"
+#include "segments.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
+ * Judges the connection, if that was not done and can be now, and sends what
+ * waited for it. Tells whether it is shown.
+ */
+static __always_inline bool is_shown(const struct tcp_sock *tp, struct life *life, __u16 lport,
+				     bool last)
+{
+	const struct sock_common *skc = &tp->inet_conn.icsk_inet.sk.__sk_common;
+
+	if (life->verdict == UNDECIDED)
+		life->verdict = judge(skc->skc_family, lport, bpf_ntohs(skc->skc_dport), last);
+	if (life->verdict == UNDECIDED)
+		return 0;
+	if (life->verdict == PASS && life->holds)
+		emit(tp, life, EVENT_TRANSITION, &life->held, lport);
+	life->holds = 0;
+	return life->verdict == PASS;
+}
+
+/*
  * Sends the hop, held or not as the filters say. life is not NULL.
  */
-static __always_inline void filter_and_emit(const struct sock *sk, const struct inet_sock *inet,
-					    struct life *life, const struct hop *hop)
+static __always_inline void filter_and_emit(const struct tcp_sock *tp, struct life *life,
+					    const struct hop *hop)
 {
+	const struct inet_sock *inet = &tp->inet_conn.icsk_inet;
 	__u16 lport = local_port(inet, hop->oldstate);
 	__u16 rport = bpf_ntohs(inet->sk.__sk_common.skc_dport);
-	bool last = hop->newstate == TCP_CLOSE;
 
 	/*
 	 * Before Linux 6.15 a child is announced before it has its remote port
@@ -31,20 +51,14 @@ static __always_inline void filter_and_emit(const struct sock *sk, const struct 
 	 */
 	bool unborn = is_born(hop->oldstate, hop->newstate) && !rport;
 
-	if (life->verdict == UNDECIDED && !unborn)
-		life->verdict = judge(inet->sk.__sk_common.skc_family, lport, rport, last);
+	if (!unborn && is_shown(tp, life, lport, hop->newstate == TCP_CLOSE)) {
+		emit(tp, life, EVENT_TRANSITION, hop, lport);
+		return;
+	}
 	if (life->verdict == UNDECIDED) {
 		life->held = *hop;
 		life->holds = 1;
-		return;
 	}
-
-	if (life->verdict == PASS) {
-		if (life->holds)
-			emit(sk, inet, life, EVENT_TRANSITION, &life->held, lport, lport);
-		emit(sk, inet, life, EVENT_TRANSITION, hop, lport, bpf_ntohs(inet->inet_sport));
-	}
-	life->holds = 0;
 }
 
 /*
@@ -95,8 +109,10 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 	hop.oldstate = oldstate;
 	hop.newstate = newstate;
 	current_process(&hop.current);
-	if (closes(oldstate, newstate, inet->sk.sk_err))
+	if (closes(oldstate, newstate, inet->sk.sk_err)) {
 		hop.flags = EVENT_CLOSER;
+		hop.signal = ending_signal();
+	}
 
 	if (!life) {
 		/* No memory: the filters cannot hold a hop, so they judge it as it is. */
@@ -104,8 +120,7 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 
 		if (judge(inet->sk.__sk_common.skc_family, lport,
 			  bpf_ntohs(inet->sk.__sk_common.skc_dport), 1) == PASS)
-			emit(sk, inet, life, EVENT_TRANSITION, &hop, lport,
-			     bpf_ntohs(inet->inet_sport));
+			emit(tp, life, EVENT_TRANSITION, &hop, lport);
 		return;
 	}
 
@@ -124,7 +139,7 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 		life->seeded = 0;
 		forget_connection(life);
 	}
-	bind_acceptor(sk, life, is_born(oldstate, newstate));
+	bind_acceptor(sk, life, &hop, is_born(oldstate, newstate));
 	hop.since = life->since;
 	if (life->seeded)
 		hop.flags |= EVENT_SINCE_SEED;
@@ -132,7 +147,7 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 	life->seeded = 0;
 	life->state = newstate;
 
-	filter_and_emit(sk, inet, life, &hop);
+	filter_and_emit(tp, life, &hop);
 }
 
 /*
@@ -204,13 +219,9 @@ static __always_inline int on_io(const struct sock *sk)
 	set_owner(life, &owner);
 	if (life->verdict != PASS)
 		return 0;
-	now.time = bpf_ktime_get_ns();
+	put_present(&now, life);
 	now.current = owner.process;
-	now.oldstate = life->state;
-	now.newstate = life->state;
-	emit(sk, &tp->inet_conn.icsk_inet, life, EVENT_OWNER, &now,
-	     bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport),
-	     bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport));
+	emit(tp, life, EVENT_OWNER, &now, bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport));
 	return 0;
 }
 
@@ -231,5 +242,98 @@ int BPF_PROG(accepted, const struct pt_regs *regs, long ret)
 {
 	if (ret >= 0 && is_accept(regs))
 		note_acceptor(ret);
+	return 0;
+}
+
+/*
+ * What happens to a connection without changing its state: it is shown with
+ * the state that it is in, and since when.
+ */
+static __always_inline void emit_happening(const struct tcp_sock *tp, struct life *life, __u8 kind)
+{
+	const struct inet_sock *inet = &tp->inet_conn.icsk_inet;
+	__u16 lport = bpf_ntohs(inet->inet_sport);
+	struct hop now = {};
+
+	if (!is_shown(tp, life, lport, 1))
+		return;
+	put_present(&now, life);
+	if (!now.newstate) { /* no transition of it was seen */
+		now.oldstate = inet->sk.__sk_common.skc_state;
+		now.newstate = now.oldstate;
+	}
+	current_process(&now.current);
+	emit(tp, life, kind, &now, lport);
+}
+
+/* The storage of a socket that is one, and no minisock or request. */
+static __always_inline struct life *life_if_any(const struct sock *sk)
+{
+	return bpf_sk_storage_get(&lives, (void *)sk, 0, 0);
+}
+
+/* Set before loading: whether the tracepoints have their newer arguments. */
+const volatile bool tells_reset_reason;	    /* since Linux 6.10 */
+const volatile bool tells_retransmit_error; /* since Linux 6.16 */
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(reset_received, const struct sock *sk)
+{
+	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	struct life *life = life_if_any(sk);
+
+	if (!tp || !life)
+		return 0;
+	life->got_reset = 1;
+	emit_happening(tp, life, EVENT_RESET_RECEIVED);
+	return 0;
+}
+
+SEC("tp_btf/tcp_send_reset")
+int reset_sent(__u64 *ctx)
+{
+	const struct sock *sk = (void *)ctx[0];
+	__s32 reason = -1;
+	const struct tcp_sock *tp;
+	struct life *life;
+
+	if (tells_reset_reason)
+		reason = third_argument(ctx);
+	if (!sk) /* in answer to a segment that belongs to no connection */
+		return 0;
+	if (sk->__sk_common.skc_state == TCP_TIME_WAIT) {
+		emit_minisock(&sk->__sk_common, reason);
+		return 0;
+	}
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	life = life_if_any(sk);
+	if (!tp || !life || sk->__sk_common.skc_state == TCP_LISTEN)
+		return 0;
+	life->sent_reset = 1;
+	life->reset_reason = reason;
+	emit_happening(tp, life, EVENT_RESET_SENT);
+	return 0;
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int retransmitted(__u64 *ctx)
+{
+	const struct sock *sk = (void *)ctx[0];
+	const struct tcp_sock *tp;
+	struct life *life;
+
+	if (tells_retransmit_error && (int)third_argument(ctx))
+		return 0;
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	life = life_if_any(sk);
+	if (tp && life)
+		emit_happening(tp, life, EVENT_RETRANSMIT);
+	return 0;
+}
+
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(synack_retransmitted, const struct sock *listener, const struct request_sock *req)
+{
+	emit_request(listener, req);
 	return 0;
 }

@@ -13,6 +13,18 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type TcpstatesAcceptor struct {
+	_     structs.HostLayout
+	Owner struct {
+		_       structs.HostLayout
+		Process TcpstatesProcess
+		Source  uint8
+		Pad     [3]uint8
+		Cgroup  uint64
+	}
+	Time uint64
+}
+
 type TcpstatesCounts struct {
 	_         structs.HostLayout
 	Emitted   uint64
@@ -23,63 +35,117 @@ type TcpstatesCounts struct {
 }
 
 type TcpstatesEvent struct {
-	_        structs.HostLayout
-	Time     uint64
-	Since    uint64
-	Cookie   uint64
-	Skaddr   uint64
-	Laddr    [16]uint8
-	Raddr    [16]uint8
-	Curcomm  [16]int8
-	Comm     [16]int8
-	Cgroup   uint64
-	Curpid   uint32
-	Pid      uint32
-	Uid      uint32
-	Netns    uint32
-	Lport    uint16
-	Rport    uint16
-	TpLport  uint16
-	Family   uint8
-	Oldstate uint8
-	Newstate uint8
-	Kind     uint8
-	Size     uint16
-	Source   uint8
-	Flags    uint8
-	Pad      [2]uint8
+	_             structs.HostLayout
+	Time          uint64
+	Since         uint64
+	Cookie        uint64
+	Skaddr        uint64
+	Laddr         [16]uint8
+	Raddr         [16]uint8
+	Curcomm       [16]int8
+	Comm          [16]int8
+	Cgroup        uint64
+	Curpid        uint32
+	Pid           uint32
+	Uid           uint32
+	Netns         uint32
+	Lport         uint16
+	Rport         uint16
+	TpLport       uint16
+	Family        uint8
+	Oldstate      uint8
+	Newstate      uint8
+	Kind          uint8
+	Size          uint16
+	Source        uint8
+	Flags         uint8
+	Signal        uint8
+	Shutdown      uint8
+	Moment        uint64
+	BytesAcked    uint64
+	BytesReceived uint64
+	Srtt          uint32
+	RttMin        uint32
+	Retrans       uint32
+	SegsIn        uint32
+	SegsOut       uint32
+	DataSegsIn    uint32
+	Linger2       int32
+	ResetReason   int32
+	Err           uint16
+	ErrSoft       uint16
+	Facts         uint16
+	Pad           [2]uint8
 }
 
+type TcpstatesEventFacts uint32
+
+const (
+	TcpstatesEventFactsFACT_DEAD         TcpstatesEventFacts = 1
+	TcpstatesEventFactsFACT_DONE         TcpstatesEventFacts = 2
+	TcpstatesEventFactsFACT_LINGER0      TcpstatesEventFacts = 4
+	TcpstatesEventFactsFACT_NO_FILE      TcpstatesEventFacts = 8
+	TcpstatesEventFactsFACT_USER_TIMEOUT TcpstatesEventFacts = 16
+	TcpstatesEventFactsFACT_FAST_OPEN    TcpstatesEventFacts = 32
+	TcpstatesEventFactsFACT_COOKIE       TcpstatesEventFacts = 64
+	TcpstatesEventFactsFACT_GOT_RESET    TcpstatesEventFacts = 128
+	TcpstatesEventFactsFACT_SENT_RESET   TcpstatesEventFacts = 256
+	TcpstatesEventFactsFACT_CHILD        TcpstatesEventFacts = 512
+)
+
+type TcpstatesEventFlags uint32
+
+const (
+	TcpstatesEventFlagsEVENT_CLOSER      TcpstatesEventFlags = 1
+	TcpstatesEventFlagsEVENT_SINCE_SEED  TcpstatesEventFlags = 2
+	TcpstatesEventFlagsEVENT_UID_UNKNOWN TcpstatesEventFlags = 4
+	TcpstatesEventFlagsEVENT_ACCEPTED    TcpstatesEventFlags = 8
+)
+
+type TcpstatesEventKind uint32
+
+const (
+	TcpstatesEventKindEVENT_TRANSITION        TcpstatesEventKind = 1
+	TcpstatesEventKindEVENT_OWNER             TcpstatesEventKind = 2
+	TcpstatesEventKindEVENT_RESET_SENT        TcpstatesEventKind = 3
+	TcpstatesEventKindEVENT_RESET_RECEIVED    TcpstatesEventKind = 4
+	TcpstatesEventKindEVENT_RETRANSMIT        TcpstatesEventKind = 5
+	TcpstatesEventKindEVENT_SYNACK_RETRANSMIT TcpstatesEventKind = 6
+)
+
 type TcpstatesLife struct {
-	_       structs.HostLayout
-	Since   uint64
-	Owners  [2]TcpstatesOwner
-	Bound   uint32
-	Mark    uint16
-	State   uint8
-	Verdict uint8
-	Holds   bool
-	Turn    uint8
-	Seeded  bool
-	Pad     [5]uint8
-	Held    struct {
+	_      structs.HostLayout
+	Since  uint64
+	Owners [2]struct {
+		_       structs.HostLayout
+		Process TcpstatesProcess
+		Source  uint8
+		Pad     [3]uint8
+		Cgroup  uint64
+	}
+	Bound       uint32
+	Mark        uint16
+	State       uint8
+	Verdict     uint8
+	Holds       bool
+	Turn        uint8
+	Seeded      bool
+	GotReset    bool
+	SentReset   bool
+	Pad         [3]uint8
+	ResetReason int32
+	Pad2        uint32
+	Held        struct {
 		_        structs.HostLayout
 		Time     uint64
 		Since    uint64
+		Moment   uint64
 		Current  TcpstatesProcess
 		Oldstate uint8
 		Newstate uint8
 		Flags    uint8
-		Pad      [1]uint8
+		Signal   uint8
 	}
-}
-
-type TcpstatesOwner struct {
-	_       structs.HostLayout
-	Process TcpstatesProcess
-	Source  uint8
-	Pad     [3]uint8
-	Cgroup  uint64
 }
 
 type TcpstatesPortSet struct {
@@ -97,23 +163,32 @@ type TcpstatesProcess struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	TcpstatesMapAcceptors       = "acceptors"
-	TcpstatesMapCounters        = "counters"
-	TcpstatesMapEvents          = "events"
-	TcpstatesMapLives           = "lives"
-	TcpstatesMapPorts           = "ports"
-	TcpstatesProgAccepted       = "accepted"
-	TcpstatesProgFirst          = "first"
-	TcpstatesProgReceived       = "received"
-	TcpstatesProgSent           = "sent"
-	TcpstatesProgTwin           = "twin"
-	TcpstatesVarAcceptProbe     = "accept_probe"
-	TcpstatesVarOnlyFamily      = "only_family"
-	TcpstatesVarOnlyLports      = "only_lports"
-	TcpstatesVarOnlyRports      = "only_rports"
-	TcpstatesVarPidns           = "pidns"
-	TcpstatesVarSelfTransitions = "self_transitions"
-	TcpstatesVarUnusedEvent     = "unused_event"
+	TcpstatesMapAcceptors            = "acceptors"
+	TcpstatesMapCounters             = "counters"
+	TcpstatesMapEvents               = "events"
+	TcpstatesMapLives                = "lives"
+	TcpstatesMapPorts                = "ports"
+	TcpstatesProgAccepted            = "accepted"
+	TcpstatesProgFirst               = "first"
+	TcpstatesProgReceived            = "received"
+	TcpstatesProgResetReceived       = "reset_received"
+	TcpstatesProgResetSent           = "reset_sent"
+	TcpstatesProgRetransmitted       = "retransmitted"
+	TcpstatesProgSent                = "sent"
+	TcpstatesProgSynackRetransmitted = "synack_retransmitted"
+	TcpstatesProgTwin                = "twin"
+	TcpstatesVarAcceptProbe          = "accept_probe"
+	TcpstatesVarOnlyFamily           = "only_family"
+	TcpstatesVarOnlyLports           = "only_lports"
+	TcpstatesVarOnlyRports           = "only_rports"
+	TcpstatesVarPidns                = "pidns"
+	TcpstatesVarSelfTransitions      = "self_transitions"
+	TcpstatesVarTellsResetReason     = "tells_reset_reason"
+	TcpstatesVarTellsRetransmitError = "tells_retransmit_error"
+	TcpstatesVarUnusedEvent          = "unused_event"
+	TcpstatesVarUnusedFacts          = "unused_facts"
+	TcpstatesVarUnusedFlags          = "unused_flags"
+	TcpstatesVarUnusedKind           = "unused_kind"
 )
 
 // LoadTcpstates returns the embedded CollectionSpec for Tcpstates.
@@ -158,11 +233,15 @@ type TcpstatesSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesProgramSpecs struct {
-	Accepted *ebpf.ProgramSpec `ebpf:"accepted"`
-	First    *ebpf.ProgramSpec `ebpf:"first"`
-	Received *ebpf.ProgramSpec `ebpf:"received"`
-	Sent     *ebpf.ProgramSpec `ebpf:"sent"`
-	Twin     *ebpf.ProgramSpec `ebpf:"twin"`
+	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
+	First               *ebpf.ProgramSpec `ebpf:"first"`
+	Received            *ebpf.ProgramSpec `ebpf:"received"`
+	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
+	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
+	Retransmitted       *ebpf.ProgramSpec `ebpf:"retransmitted"`
+	Sent                *ebpf.ProgramSpec `ebpf:"sent"`
+	SynackRetransmitted *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
+	Twin                *ebpf.ProgramSpec `ebpf:"twin"`
 }
 
 // TcpstatesMapSpecs contains maps before they are loaded into the kernel.
@@ -180,13 +259,18 @@ type TcpstatesMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesVariableSpecs struct {
-	AcceptProbe     *ebpf.VariableSpec `ebpf:"accept_probe"`
-	OnlyFamily      *ebpf.VariableSpec `ebpf:"only_family"`
-	OnlyLports      *ebpf.VariableSpec `ebpf:"only_lports"`
-	OnlyRports      *ebpf.VariableSpec `ebpf:"only_rports"`
-	Pidns           *ebpf.VariableSpec `ebpf:"pidns"`
-	SelfTransitions *ebpf.VariableSpec `ebpf:"self_transitions"`
-	UnusedEvent     *ebpf.VariableSpec `ebpf:"unused_event"`
+	AcceptProbe          *ebpf.VariableSpec `ebpf:"accept_probe"`
+	OnlyFamily           *ebpf.VariableSpec `ebpf:"only_family"`
+	OnlyLports           *ebpf.VariableSpec `ebpf:"only_lports"`
+	OnlyRports           *ebpf.VariableSpec `ebpf:"only_rports"`
+	Pidns                *ebpf.VariableSpec `ebpf:"pidns"`
+	SelfTransitions      *ebpf.VariableSpec `ebpf:"self_transitions"`
+	TellsResetReason     *ebpf.VariableSpec `ebpf:"tells_reset_reason"`
+	TellsRetransmitError *ebpf.VariableSpec `ebpf:"tells_retransmit_error"`
+	UnusedEvent          *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedFacts          *ebpf.VariableSpec `ebpf:"unused_facts"`
+	UnusedFlags          *ebpf.VariableSpec `ebpf:"unused_flags"`
+	UnusedKind           *ebpf.VariableSpec `ebpf:"unused_kind"`
 }
 
 // TcpstatesObjects contains all objects after they have been loaded into the kernel.
@@ -230,24 +314,33 @@ func (m *TcpstatesMaps) Close() error {
 //
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesVariables struct {
-	AcceptProbe     *ebpf.Variable `ebpf:"accept_probe"`
-	OnlyFamily      *ebpf.Variable `ebpf:"only_family"`
-	OnlyLports      *ebpf.Variable `ebpf:"only_lports"`
-	OnlyRports      *ebpf.Variable `ebpf:"only_rports"`
-	Pidns           *ebpf.Variable `ebpf:"pidns"`
-	SelfTransitions *ebpf.Variable `ebpf:"self_transitions"`
-	UnusedEvent     *ebpf.Variable `ebpf:"unused_event"`
+	AcceptProbe          *ebpf.Variable `ebpf:"accept_probe"`
+	OnlyFamily           *ebpf.Variable `ebpf:"only_family"`
+	OnlyLports           *ebpf.Variable `ebpf:"only_lports"`
+	OnlyRports           *ebpf.Variable `ebpf:"only_rports"`
+	Pidns                *ebpf.Variable `ebpf:"pidns"`
+	SelfTransitions      *ebpf.Variable `ebpf:"self_transitions"`
+	TellsResetReason     *ebpf.Variable `ebpf:"tells_reset_reason"`
+	TellsRetransmitError *ebpf.Variable `ebpf:"tells_retransmit_error"`
+	UnusedEvent          *ebpf.Variable `ebpf:"unused_event"`
+	UnusedFacts          *ebpf.Variable `ebpf:"unused_facts"`
+	UnusedFlags          *ebpf.Variable `ebpf:"unused_flags"`
+	UnusedKind           *ebpf.Variable `ebpf:"unused_kind"`
 }
 
 // TcpstatesPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesPrograms struct {
-	Accepted *ebpf.Program `ebpf:"accepted"`
-	First    *ebpf.Program `ebpf:"first"`
-	Received *ebpf.Program `ebpf:"received"`
-	Sent     *ebpf.Program `ebpf:"sent"`
-	Twin     *ebpf.Program `ebpf:"twin"`
+	Accepted            *ebpf.Program `ebpf:"accepted"`
+	First               *ebpf.Program `ebpf:"first"`
+	Received            *ebpf.Program `ebpf:"received"`
+	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
+	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
+	Retransmitted       *ebpf.Program `ebpf:"retransmitted"`
+	Sent                *ebpf.Program `ebpf:"sent"`
+	SynackRetransmitted *ebpf.Program `ebpf:"synack_retransmitted"`
+	Twin                *ebpf.Program `ebpf:"twin"`
 }
 
 func (p *TcpstatesPrograms) Close() error {
@@ -255,7 +348,11 @@ func (p *TcpstatesPrograms) Close() error {
 		p.Accepted,
 		p.First,
 		p.Received,
+		p.ResetReceived,
+		p.ResetSent,
+		p.Retransmitted,
 		p.Sent,
+		p.SynackRetransmitted,
 		p.Twin,
 	)
 }

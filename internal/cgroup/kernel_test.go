@@ -74,7 +74,7 @@ func TestResolver(t *testing.T) {
 		{"another process of that number", NewResolver(), wrongName, ""},
 	} {
 		e := event.Event{Owner: test.owner}
-		test.resolver.Apply(&e)
+		test.resolver.Apply(&e, dismiss)
 		if got := e.Owner.Place.Container; got != test.want {
 			t.Errorf("%s: %+v, want container %q", test.name, e.Owner.Place, test.want)
 		}
@@ -84,12 +84,12 @@ func TestResolver(t *testing.T) {
 	if place := byID.Place(&o, 0); place.Container != id {
 		t.Errorf("forgot the place when the process had ended: %+v", place)
 	}
-	if place := NewResolver().Place(&o, 0); place != (event.Place{}) {
+	if place := NewResolver().Place(&o, 0); *place != (event.Place{}) {
 		t.Errorf("a removed cgroup has the place %+v", place)
 	}
 	unknown := event.Event{}
-	byID.Apply(&unknown)
-	if unknown.Owner.Place != (event.Place{}) {
+	byID.Apply(&unknown, dismiss)
+	if unknown.Owner.Place != nil {
 		t.Errorf("an unknown owner has the place %+v", unknown.Owner.Place)
 	}
 }
@@ -141,8 +141,11 @@ func TestKnownPlaceAllocatesNothing(t *testing.T) {
 	r := NewResolver()
 	defer r.Close()
 	e := event.Event{Owner: event.Owner{Cgroup: 1 << 60, Source: event.SourceIO}}
-	r.Apply(&e)
-	if n := testing.AllocsPerRun(100, func() { r.Apply(&e) }); n != 0 {
+	r.Apply(&e, dismiss)
+	if n := testing.AllocsPerRun(100, func() { _ = r.Apply(&e, dismiss) }); n != 0 {
 		t.Errorf("%v allocations an event", n)
 	}
 }
+
+// dismiss is what comes after the resolver.
+func dismiss(*event.Event) error { return nil }

@@ -35,7 +35,7 @@ type key struct {
 
 // finding is a place and when it was found, by CLOCK_MONOTONIC in nanoseconds.
 type finding struct {
-	place event.Place
+	place *event.Place
 	ktime uint64
 }
 
@@ -81,17 +81,17 @@ func version2Mount() string {
 }
 
 // Apply implements pipeline.Stage.
-func (r *Resolver) Apply(e *event.Event) {
-	if e.Owner.Source == event.SourceUnknown {
-		return
+func (r *Resolver) Apply(e *event.Event, next func(*event.Event) error) error {
+	if e.Owner.Source != event.SourceUnknown {
+		e.Owner.Place = r.Place(&e.Owner, e.Ktime)
 	}
-	e.Owner.Place = r.Place(&e.Owner, e.Ktime)
+	return next(e)
 }
 
 // Place finds the place of an owner at the time of ktime, in nanoseconds of
 // CLOCK_MONOTONIC; zero stands for a time before all others. What cannot be
 // found is empty.
-func (r *Resolver) Place(o *event.Owner, ktime uint64) event.Place {
+func (r *Resolver) Place(o *event.Owner, ktime uint64) *event.Place {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	byCgroup := key{cgroup: o.Cgroup}
@@ -110,11 +110,12 @@ func (r *Resolver) Place(o *event.Owner, ktime uint64) event.Place {
 	if place.Cgroup == "" || place.Cgroup == "/" {
 		place, key = Parse(processPath(o)), byProcess
 	}
-	if place.Cgroup == "" {
-		place = before.place // the process has ended meanwhile
+	found := &place
+	if place.Cgroup == "" && known {
+		found = before.place // the process has ended meanwhile
 	}
-	r.known[key] = finding{place, ktime}
-	return place
+	r.known[key] = finding{found, ktime}
+	return found
 }
 
 // fileidKernfs is FILEID_KERNFS (include/linux/exportfs.h): a file handle that

@@ -25,7 +25,7 @@ func BenchmarkStorm(b *testing.B) {
 			took := time.Since(begin)
 			ns.Settle(b)
 			peak := memoryMiB(b, trace.Process.Pid, "VmHWM")
-			shown, lost := account(b, trace.end(b))
+			shown, lost := counts(b, trace.end(b))
 			cpu := trace.ProcessState.UserTime() + trace.ProcessState.SystemTime()
 			for b.Loop() {
 				// The storm above is the measurement.
@@ -40,8 +40,8 @@ func BenchmarkStorm(b *testing.B) {
 	}
 }
 
-// account reads the numbers of the summary.
-func account(b *testing.B, summary string) (shown, lost float64) {
+// counts reads the numbers of the last line.
+func counts(b *testing.B, summary string) (shown, lost float64) {
 	b.Helper()
 	words := strings.Fields(summary) // tcpstates: N events shown, N lost in ...
 	if len(words) < 5 {

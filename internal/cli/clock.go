@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -70,6 +72,9 @@ func (c *clock) Wall(ktime uint64) int64 {
 	}
 	return mono + c.latest.offset
 }
+
+// In implements probe.Clock.
+func (c *clock) In(d time.Duration) time.Time { return time.Now().Add(d) }
 
 // Now is the present time since the Unix epoch in nanoseconds.
 func (c *clock) Now() int64 { return c.read(unix.CLOCK_REALTIME) }

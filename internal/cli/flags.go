@@ -11,9 +11,11 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
 	"tcpstates/internal/filter"
 	"tcpstates/internal/output"
+	"tcpstates/internal/probe"
 )
 
 // ports is a flag that takes a list of ports.
@@ -230,11 +232,14 @@ func (f *filterFlags) filters() (filter.Set, error) {
 	return set, nil
 }
 
-// traceFlags are the flags of tracing as they were given.
+// traceFlags are the flags that the live commands share, as they were given.
 type traceFlags struct {
 	showFlags
 	filterFlags
 	time, elapsed bool
+	summary       bool
+	every         span
+	maxConns      positive
 	acceptProbe   bool
 	count         positive
 	duration      span
@@ -243,11 +248,19 @@ type traceFlags struct {
 	readyFile     string
 }
 
+// newTraceFlags are the flags as they are if none is given.
+func newTraceFlags() traceFlags {
+	return traceFlags{buffer: probe.DefaultBufferSize, maxConns: conn.DefaultMaxConns}
+}
+
 func (f *traceFlags) bind(flags *pflag.FlagSet) {
 	f.showFlags.bind(flags)
 	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (table, wide, csv and json always do)")
 	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
 	f.filterFlags.bind(flags)
+	flags.BoolVar(&f.summary, "summary", false, "end with a summary on stderr: why connections ended, percentiles of times, slowest handshakes")
+	flags.Var(&f.every, "every", "print the summary so far each time this time has passed: 5s, 1m")
+	flags.Var(&f.maxConns, "max-conns", "follow up to so many connections at a time; when there are more, the quietest is forgotten")
 	flags.BoolVar(&f.acceptProbe, "accept-probe", false,
 		"before Linux 6.3, learn which worker accepts a connection; slows every system call of the machine by some 30 %")
 	flags.VarP(&f.count, "count", "n", "end after so many events")

@@ -155,7 +155,7 @@ still lasts.`,
 	}
 	cmd.Flags().SortFlags = false
 	flags.bind(cmd.Flags())
-	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(f output.Format) bool { return f.HasList }))
+	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(f output.Format) bool { return f.HasAll }))
 	return cmd
 }
 
@@ -165,7 +165,7 @@ func (a *app) list(flags *listFlags, formatGiven bool) error {
 	if err != nil {
 		return err
 	}
-	if !format.HasList {
+	if !format.HasAll {
 		return usagef("-o %s with list: that tool lists no sockets: use table, wide, csv or json", format.Name)
 	}
 	filters, err := flags.filters()
@@ -193,7 +193,7 @@ func (a *app) writeSockets(format output.Format, flags *listFlags, sockets []eve
 	places := cgroup.NewResolver()
 	defer places.Close()
 	options := flags.options(a)
-	options.List = true
+	options.Of = output.OfSockets
 	sink := format.New(options)
 	now := a.clock.Now()
 	err := sink.Start(event.Start{Wall: now, Version: version, Kernel: feature.KernelRelease(), Backend: "sock_diag, task_file iterator"})
@@ -202,8 +202,7 @@ func (a *app) writeSockets(format output.Format, flags *listFlags, sockets []eve
 			return err
 		}
 		sockets[i].Wall = now
-		places.Apply(&sockets[i])
-		err = sink.Write(&sockets[i])
+		err = places.Apply(&sockets[i], sink.Write)
 	}
 	return errors.Join(err, sink.Stop(event.Stop{Wall: now, Shown: uint64(len(sockets))}))
 }

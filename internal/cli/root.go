@@ -7,18 +7,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpstates/internal/output"
-	"tcpstates/internal/probe"
 )
 
 // newRoot makes the command without a name, which traces.
 func (a *app) newRoot() *cobra.Command {
-	flags := &traceFlags{buffer: probe.DefaultBufferSize}
+	flags := newTraceFlags()
+	raw := false
 	cmd := &cobra.Command{
 		Use:   "tcpstates [flags]",
 		Short: "Show every TCP state transition on this machine, live",
 		Long: `tcpstates shows every TCP connection on this machine changing its state, as it
-happens: the process that owns the socket, both ends, the old and the new state
-and the milliseconds spent in the old one. It traces until Ctrl-C.
+happens: the process that owns the socket, both ends, the old and the new state,
+the milliseconds spent in the old one, and what explains it: how long a
+handshake took, why a connection ended. It traces until Ctrl-C.
 
 What is not known is shown as "-": the age of a new socket, a port that the
 kernel has not chosen yet, the owner of a socket that no process has open. ">="
@@ -27,22 +28,24 @@ stands before a duration whose beginning was before the trace.`,
   tcpstates -L 80,443             connections to this machine's web server
   tcpstates -D 5432 --duration 1m connections to a database, for a minute
   tcpstates -o json | jq .        one JSON object a line
+  tcpstates conns --failed        one line for each connection that failed
   tcpstates -o bcc -T             as BCC's tcpstates prints it`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.trace(cmd.Context(), flags, cmd.Flags().Changed("output"))
+			return a.traceTransitions(cmd.Context(), &flags, raw, cmd.Flags().Changed("output"))
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.Flags().SortFlags = false
 	flags.bind(cmd.Flags())
+	cmd.Flags().BoolVar(&raw, "raw", false, "show what the tracepoint says, states set anew without a change included, and nothing more")
 	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
-	cmd.AddCommand(a.newList())
+	cmd.AddCommand(a.newConns(), a.newList())
 	return cmd
 }
 

@@ -15,17 +15,48 @@ import (
 	"tcpstates/internal/cgroup"
 	"tcpstates/internal/event"
 	"tcpstates/internal/feature"
+	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/probe"
 	"tcpstates/internal/wire"
 )
 
-// trace runs a live trace to its end.
-func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) error {
+// traceTransitions shows every change of state.
+func (a *app) traceTransitions(ctx context.Context, flags *traceFlags, raw, formatGiven bool) error {
 	format, err := flags.outputFormat(formatGiven)
 	if err != nil {
 		return err
 	}
+	show := show{format: format, subject: output.OfTransitions, keep: isNoConn, summary: flags.summary || flags.every > 0}
+	if raw || format.Raw {
+		if show.summary {
+			return usagef("--summary and --every with what the tracepoint says alone: leave out --raw, -o bcc and -o libbpf")
+		}
+		show.subject, show.keep = output.OfRaw, isRaw
+	}
+	return a.trace(ctx, flags, show)
+}
+
+// isNoConn keeps all but connections that have ended.
+func isNoConn(e *event.Event) bool { return e.Kind != event.KindConn }
+
+// isRaw keeps what the tracepoint reports, and losses.
+func isRaw(e *event.Event) bool { return e.Kind == event.KindTransition || e.Kind == event.KindLost }
+
+// show is what a live trace shows.
+type show struct {
+	format  output.Format
+	subject output.Subject
+	// keep tells which events are written.
+	keep func(*event.Event) bool
+	// summary says that one is wanted at the end.
+	summary bool
+	// summaryOfKept says that it counts only connections that are written.
+	summaryOfKept bool
+}
+
+// trace runs a live trace to its end.
+func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 	filters, err := flags.filters()
 	if err != nil {
 		return err
@@ -40,7 +71,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 	}
 	source, seed, err := a.open(probe.Options{
 		Filter:          filters,
-		SelfTransitions: format.Raw,
+		SelfTransitions: show.subject == output.OfRaw,
 		AcceptProbe:     accept,
 		PIDNamespace:    pidns,
 		BufferSize:      int(flags.buffer),
@@ -54,31 +85,41 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, formatGiven bool) er
 	flags.notef(a, "tracing with %s of %s", probe.Backend, flags.buffer)
 
 	options := flags.options(a)
-	options.Time, options.Elapsed = flags.time, flags.elapsed
+	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
 	taken := new(atomic.Uint64)
 	options.Out = countingWriter{a.stdout, taken}
-	sink := format.New(options)
+	sink := show.format.New(options)
 	places := cgroup.NewResolver()
 	defer places.Close()
 	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, sink: sink, taken: taken}
-	stop, err := run.pump(ctx)
+	way := a.newWay(source, places, flags, show, sink)
+	defer way.close()
+	stop, err := run.pump(ctx, way)
 	if err != nil {
 		return err
 	}
 	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
 		fmt.Fprintln(a.stderr) // Ctrl-C has left its ^C on the line
 	}
-	fmt.Fprintln(a.stderr, "tcpstates: "+summary(stop))
+	way.summarize()
+	fmt.Fprintln(a.stderr, "tcpstates: "+account(stop))
+	if err := way.minisockErr(); err != nil {
+		fmt.Fprintln(a.stderr, "tcpstates: some TIME_WAIT were not followed to their end; run with -v for why")
+		flags.notef(a, "%v", err)
+	}
 	return nil
 }
 
-// summary accounts for a trace in a sentence.
-func summary(stop event.Stop) string {
+// account tells in a sentence how much of what happened was shown.
+func account(stop event.Stop) string {
 	text := fmt.Sprintf("%d events shown, %d lost in the ring buffer, %d missed by recursion",
 		stop.Shown, stop.Lost, stop.Missed)
 	if stop.Gaps > 0 {
 		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
 			"this kernel did not run the programs for all of them", stop.Gaps)
+	}
+	if stop.Evicted > 0 {
+		text += fmt.Sprintf("; %d connections forgotten, see --max-conns", stop.Evicted)
 	}
 	return text
 }
@@ -111,7 +152,7 @@ type breakdown struct{ error }
 
 // pump moves events from source to sink until a signal, the end of the time or
 // of the number that the flags give, or the end of who reads the output.
-func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
+func (r *run) pump(ctx context.Context, way *way) (stop event.Stop, err error) {
 	if r.flags.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.flags.duration))
@@ -143,7 +184,7 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 		}
 	})
 
-	stop.Shown, err = pipeline.Run(r.source, []pipeline.Stage{r.places}, r.sink, uint64(r.flags.count))
+	stop.Shown, err = pipeline.Run(way.source, way.stages, r.sink, uint64(r.flags.count))
 	if err != nil {
 		return stop, err
 	}
@@ -156,6 +197,7 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 		return stop, err
 	}
 	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
+	stop.Evicted = way.evicted()
 	stop.Wall = r.clock.Now()
 	r.flags.notef(r.app, "%d records through the ring buffer, %d recovered by the second program",
 		totals.Emitted, totals.Recovered)

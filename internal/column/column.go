@@ -4,6 +4,7 @@ package column
 
 import (
 	"strconv"
+	"time"
 
 	"tcpstates/internal/event"
 )
@@ -42,6 +43,14 @@ const (
 	Sockets Kinds = iota
 	// Transitions are the changes of a socket's state alone.
 	Transitions
+	// Timed are those that tell how long something has lasted.
+	Timed
+	// Concluded are the changes of state and the connections that have ended.
+	Concluded
+	// Conns are the connections that have ended.
+	Conns
+	// Present are those that speak of the state that a socket is in.
+	Present
 	// Listed are the sockets that exist.
 	Listed
 	// Everything is every event.
@@ -53,12 +62,30 @@ func (k Kinds) Has(kind event.Kind) bool {
 	switch k {
 	case Transitions:
 		return kind == event.KindTransition
+	case Timed:
+		return kind == event.KindTransition || kind == event.KindConn || happens(kind)
+	case Concluded:
+		return kind == event.KindTransition || kind == event.KindConn
+	case Conns:
+		return kind == event.KindConn
+	case Present:
+		return kind == event.KindSocket || happens(kind)
 	case Listed:
 		return kind == event.KindSocket
 	case Sockets:
 		return kind != event.KindLost
 	}
 	return true
+}
+
+// happens tells whether events of the kind tell of something that leaves the
+// state as it is.
+func happens(kind event.Kind) bool {
+	switch kind {
+	case event.KindResetSent, event.KindResetReceived, event.KindRetransmit, event.KindSynAckRetransmit:
+		return true
+	}
+	return false
 }
 
 // Cut is a way to shorten a value.
@@ -88,26 +115,23 @@ type State struct {
 var (
 	Type = Column{Name: "type", Of: Everything,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, kindName(e.Kind)...) }}
-	Time = Column{Name: "time", Header: "TIME", Width: 12, Min: 8, Drop: 4, Cut: CutPrecision, Of: Everything,
+	Time = Column{Name: "time", Header: "TIME", Width: 12, Min: 8, Drop: 5, Cut: CutPrecision, Of: Everything,
 		Data: func(dst []byte, e *event.Event, s *State) []byte { return s.utc.appendRFC3339(dst, e.Wall) },
 		Text: func(dst []byte, e *event.Event, s *State) []byte { return s.local.appendMillis(dst, e.Wall) }}
 	Elapsed = Column{Name: "elapsed", Header: "TIME(s)", Width: 10, Number: true, Of: Everything, Data: elapsed}
 	Sock    = Column{Name: "sock", Header: "SOCK", Width: 8, Min: 6, Drop: 1,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, e.Cookie, 16) }}
 	SkAddr = Column{Name: "skaddr", Header: "SKADDR", Width: 16,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, e.SkAddr, 16) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendHex(dst, e.SkAddr) }}
 	Netns = Column{Name: "netns", Header: "NETNS", Width: 10, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			return strconv.AppendUint(dst, uint64(e.Netns), 10)
 		}}
 	UID = Column{Name: "uid", Header: "UID", Width: 5, Number: true,
 		Data: uid}
-	PID    = Column{Name: "pid", Header: "PID", Width: 7, Drop: 3, Number: true, Data: ownerPID}
-	Comm   = Column{Name: "comm", Header: "COMM", Width: 15, Min: 7, Cut: CutEnd, Data: ownerComm}
-	CurPID = Column{Name: "curpid", Header: "CURPID", Width: 7, Number: true,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte {
-			return strconv.AppendUint(dst, uint64(e.Current.PID), 10)
-		}}
+	PID     = Column{Name: "pid", Header: "PID", Width: 7, Drop: 3, Number: true, Data: ownerPID}
+	Comm    = Column{Name: "comm", Header: "COMM", Width: 15, Min: 7, Cut: CutEnd, Data: ownerComm}
+	CurPID  = Column{Name: "curpid", Header: "CURPID", Width: 7, Number: true, Data: currentPID}
 	CurComm = Column{Name: "curcomm", Header: "CURCOMM", Width: 15, Min: 7, Cut: CutEnd,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return e.Current.Comm.AppendText(dst) }}
 	Family = Column{Name: "family", Header: "IP", Width: 2, Number: true,
@@ -122,28 +146,30 @@ var (
 	RPort = Column{Name: "rport", Header: "RPORT", Width: 5, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendPort(dst, e.Remote.Port()) }}
 	OldState = Column{Name: "oldstate", Header: "OLDSTATE", Width: 11, Of: Transitions,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.OldState.String()...) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.OldState.String()...) },
+		Text: oldState}
 	NewState = Column{Name: "newstate", Header: "NEWSTATE", Width: 11, Of: Transitions,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.NewState.String()...) }}
-	MS = Column{Name: "ms", Header: "MS", Width: 9, Min: 7, Number: true, Of: Transitions,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.NewState.String()...) },
+		Text: newState}
+	MS = Column{Name: "ms", Header: "MS", Width: 9, Min: 7, Number: true, Of: Timed,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendMillis(dst, e, 6) },
 		Text: durationText}
-	MSMin  = Column{Name: "ms_min", Header: "MS>=", Width: 9, Min: 7, Number: true, Of: Transitions, Data: durationAtLeast}
+	MSMin  = Column{Name: "ms_min", Header: "MS>=", Width: 9, Min: 7, Number: true, Of: Timed, Data: durationAtLeast}
 	Source = Column{Name: "source", Header: "SOURCE", Width: 9,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Source.String()...) }}
 	CgroupID = Column{Name: "cgroupid", Header: "CGROUPID", Width: 10, Number: true, Data: cgroupID}
 	Cgroup   = Column{Name: "cgroup", Header: "CGROUP", Width: 30, Min: 10, Max: 100, Cut: CutEnd,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, e.Owner.Place.Cgroup) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Cgroup) }}
 	Container = Column{Name: "container", Header: "CONTAINER", Width: 12, Max: 64, Cut: CutEnd,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Place.Container...) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, placeOf(e).Container...) }}
 	Unit = Column{Name: "unit", Header: "UNIT", Width: 20, Min: 8, Max: 40, Cut: CutEnd,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, e.Owner.Place.Unit) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Unit) }}
 	Pod = Column{Name: "pod", Header: "POD", Width: 36,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Place.Pod...) }}
-	CloserPID  = Column{Name: "closerpid", Header: "CLOSERPID", Width: 9, Number: true, Of: Transitions, Data: closerPID}
-	CloserComm = Column{Name: "closercomm", Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Transitions, Data: closerComm}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, placeOf(e).Pod...) }}
+	CloserPID  = Column{Name: "closerpid", Header: "CLOSERPID", Width: 9, Number: true, Of: Concluded, Data: closerPID}
+	CloserComm = Column{Name: "closercomm", Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Concluded, Data: closerComm}
 	Proto      = Column{Name: "proto", Header: "PROTO", Width: 5, Drop: 1, Of: Listed, Data: proto}
-	Now        = Column{Name: "state", Header: "STATE", Width: 11, Of: Listed, Data: state}
+	Now        = Column{Name: "state", Header: "STATE", Width: 11, Of: Present, Data: state}
 	RecvQ      = Column{Name: "recvq", Header: "RECVQ", Width: 6, Drop: 4, Number: true, Of: Listed,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.RecvQ), 10) }}
 	SendQ = Column{Name: "sendq", Header: "SENDQ", Width: 6, Drop: 3, Number: true, Of: Listed,
@@ -151,6 +177,16 @@ var (
 	Left = Column{Name: "left", Header: "LEFT", Width: 6, Drop: 2, Number: true, Of: Listed, Data: left}
 	Lost = Column{Name: "lost", Number: true, Of: Everything, Data: lost}
 )
+
+// placeOf is where the owner runs.
+func placeOf(e *event.Event) *event.Place {
+	if e.Owner.Place == nil {
+		return &nowhere
+	}
+	return e.Owner.Place
+}
+
+var nowhere event.Place
 
 func kindName(k event.Kind) string {
 	switch k {
@@ -160,6 +196,16 @@ func kindName(k event.Kind) string {
 		return "owner"
 	case event.KindSocket:
 		return "socket"
+	case event.KindResetSent:
+		return "reset_sent"
+	case event.KindResetReceived:
+		return "reset_received"
+	case event.KindRetransmit:
+		return "retransmit"
+	case event.KindSynAckRetransmit:
+		return "synack_retransmit"
+	case event.KindConn:
+		return "conn"
 	}
 	return "transition"
 }
@@ -179,10 +225,7 @@ func uid(dst []byte, e *event.Event, _ *State) []byte {
 }
 
 func ownerPID(dst []byte, e *event.Event, _ *State) []byte {
-	if e.Owner.PID == 0 {
-		return dst
-	}
-	return strconv.AppendUint(dst, uint64(e.Owner.PID), 10)
+	return appendCount(dst, uint64(e.Owner.PID))
 }
 
 func ownerComm(dst []byte, e *event.Event, _ *State) []byte {
@@ -201,10 +244,7 @@ func remoteAddr(dst []byte, e *event.Event, _ *State) []byte {
 }
 
 func appendPort(dst []byte, port uint16) []byte {
-	if port == 0 {
-		return dst
-	}
-	return strconv.AppendUint(dst, uint64(port), 10)
+	return appendCount(dst, uint64(port))
 }
 
 func appendMillis(dst []byte, e *event.Event, digits int) []byte {
@@ -218,10 +258,18 @@ func appendMillis(dst []byte, e *event.Event, digits int) []byte {
 // durationText appends ">=" before a duration of which the beginning is not
 // known.
 func durationText(dst []byte, e *event.Event, _ *State) []byte {
-	if least, known := e.AtLeast(); known && e.Before {
-		return appendFixed(append(dst, ">="...), int64(least), 6, 3)
+	least, known := e.AtLeast()
+	if !known || !e.Before {
+		return appendMillis(dst, e, 3)
 	}
-	return appendMillis(dst, e, 3)
+	digits := 3 // a bound needs no precision that makes the column wider
+	switch {
+	case least >= time.Second:
+		return strconv.AppendInt(append(dst, ">="...), int64(least/time.Millisecond), 10)
+	case least >= time.Millisecond:
+		digits = 1
+	}
+	return appendFixed(append(dst, ">="...), int64(least), 6, digits)
 }
 
 func durationAtLeast(dst []byte, e *event.Event, _ *State) []byte {
@@ -232,24 +280,70 @@ func durationAtLeast(dst []byte, e *event.Event, _ *State) []byte {
 }
 
 func cgroupID(dst []byte, e *event.Event, _ *State) []byte {
-	if e.Owner.Cgroup == 0 {
-		return dst
+	return appendCount(dst, e.Owner.Cgroup)
+}
+
+// closer is who closes the socket with the event, or has closed the connection
+// that has ended; the zero process if nobody did.
+func closer(e *event.Event) event.Process {
+	switch {
+	case e.Kind == event.KindConn:
+		return e.End.By
+	case e.Closes:
+		return e.Current
 	}
-	return strconv.AppendUint(dst, e.Owner.Cgroup, 10)
+	return event.Process{}
 }
 
 func closerPID(dst []byte, e *event.Event, _ *State) []byte {
-	if !e.Closes {
+	return appendCount(dst, uint64(closer(e).PID))
+}
+
+func closerComm(dst []byte, e *event.Event, _ *State) []byte {
+	by := closer(e)
+	return by.Comm.AppendText(dst)
+}
+
+// currentPID appends 0 for the idle task, and nothing where nothing ran: what
+// was derived.
+func currentPID(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Current == (event.Process{}) && e.SkAddr == 0 {
 		return dst
 	}
 	return strconv.AppendUint(dst, uint64(e.Current.PID), 10)
 }
 
-func closerComm(dst []byte, e *event.Event, _ *State) []byte {
-	if !e.Closes {
+// oldState appends the name that also ss has for a half-open connection, which
+// no socket stands for.
+func oldState(dst []byte, e *event.Event, _ *State) []byte {
+	if e.OldState == event.NewSynRecv {
+		return append(dst, event.SynRecv.String()...)
+	}
+	return append(dst, e.OldState.String()...)
+}
+
+// newState appends nothing where the state stays.
+func newState(dst []byte, e *event.Event, _ *State) []byte {
+	if happens(e.Kind) {
 		return dst
 	}
-	return e.Current.Comm.AppendText(dst)
+	return append(dst, e.NewState.String()...)
+}
+
+// appendHex appends nothing for zero.
+func appendHex(dst []byte, v uint64) []byte {
+	if v == 0 {
+		return dst
+	}
+	return strconv.AppendUint(dst, v, 16)
+}
+
+// appendCount appends nothing for zero.
+func appendCount(dst []byte, v uint64) []byte {
+	if v == 0 {
+		return dst
+	}
+	return strconv.AppendUint(dst, v, 10)
 }
 
 func proto(dst []byte, e *event.Event, _ *State) []byte {
@@ -275,10 +369,7 @@ func left(dst []byte, e *event.Event, _ *State) []byte {
 }
 
 func lost(dst []byte, e *event.Event, _ *State) []byte {
-	if e.Lost == 0 {
-		return dst
-	}
-	return strconv.AppendUint(dst, e.Lost, 10)
+	return appendCount(dst, e.Lost)
 }
 
 // appendFixed appends v/10^scale with so many digits behind the point, cutting

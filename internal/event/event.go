@@ -1,6 +1,6 @@
 // Package event is the project's vocabulary: what happened to a socket, as
-// plain values. They say what the kernel reported and nothing that was
-// concluded from it.
+// plain values. What the kernel reported and what package conn concluded from
+// it stand in fields of their own.
 package event
 
 import (
@@ -21,6 +21,26 @@ const (
 	KindOwner
 	// KindSocket tells of a socket that exists. NewState is its state.
 	KindSocket
+	// KindResetSent and KindResetReceived tell of a reset, KindRetransmit of a
+	// SYN or of data that was sent again. OldState and NewState are the
+	// socket's present state, which began at Since.
+	KindResetSent
+	KindResetReceived
+	KindRetransmit
+	// KindSynAckRetransmit is a half-open connection that sends its SYN-ACK
+	// again, in state NewSynRecv. Cookie is that of the socket to come; Since
+	// is when it sent the first.
+	KindSynAckRetransmit
+	// KindMinisock tells of what is left of a socket that has gone into
+	// TIME_WAIT, or into FIN_WAIT2 without a process: it is in NewState now,
+	// and Close means that it is no more. It was last seen in another state at
+	// Since.
+	KindMinisock
+	// KindConn tells of a connection that has ended, at Ktime. It began at
+	// Since, or before if Before says so.
+	KindConn
+	// KindTick tells that Ktime has come, and nothing else.
+	KindTick
 )
 
 // Family is an address family of sockets: 4 or 6. A dual-stack IPv6 socket
@@ -53,7 +73,7 @@ type Event struct {
 	// Wall is the same moment in nanoseconds since the Unix epoch.
 	Wall int64
 
-	// Of a transition and an owner:
+	// Of what happens to a socket:
 
 	// OldState and NewState are equal when the kernel set a state that the
 	// socket was in already; only raw tracing reports those.
@@ -88,9 +108,26 @@ type Event struct {
 	// Closes says that Current closes the socket with this transition, or its
 	// sending side. It can be another than the owner.
 	Closes bool
+	// Signal is the number of the signal that ends Current, if Closes and one
+	// does.
+	Signal uint8
 	// Current is the process that was on the CPU, whether or not the socket
 	// is any business of it.
 	Current Process
+	// Accepted is when the owner accepted the connection, in nanoseconds of
+	// CLOCK_MONOTONIC, at the first transition after it did; zero where that
+	// is not watched.
+	Accepted uint64
+	// Facts are what the socket says of itself; zero where it begins a
+	// connection.
+	Facts Facts
+
+	// Of a minisock that is no more:
+
+	// Expired says that its time was over, Overflow that there never was one,
+	// as there was no room for it (tcp_max_tw_buckets, tcp(7)). Both are false
+	// if it was reused or killed, or nobody knows.
+	Expired, Overflow bool
 
 	// Of a socket that exists:
 
@@ -103,9 +140,30 @@ type Event struct {
 	// Left is how long TIME_WAIT, or FIN_WAIT2 without a process, still lasts.
 	Left time.Duration
 
+	// Of what was concluded:
+
+	// Derived says that the tracepoint reported another new state, or nothing:
+	// the transition is that of what is left of the socket.
+	Derived bool
+	// Role is the socket's part in the connection.
+	Role Role
+	// Handshake is known when the connection is established, and when it has
+	// ended.
+	Handshake Handshake
+	// AcceptWait is how long the connection waited to be accepted. It is told
+	// once, at the next transition, and when the connection has ended.
+	AcceptWait Wait
+	// End is why and how the connection ended.
+	End End
+	// Traffic is what the connection has carried, when it has ended.
+	Traffic Traffic
+	// Times are what the connection has spent in each state, by its number.
+	// Of KindConn alone. Zero means none, or not known.
+	Times [NewSynRecv + 1]time.Duration
+
 	// Of a loss:
 
-	// Lost is how many transitions were lost since the loss before.
+	// Lost is how many events were lost since the loss before.
 	Lost uint64
 }
 
@@ -148,4 +206,6 @@ type Stop struct {
 	// Gaps were found between two transitions of one socket, which must have
 	// had another between them; the second of the two has no duration.
 	Gaps uint64
+	// Evicted connections were forgotten, as there were too many.
+	Evicted uint64
 }

@@ -32,12 +32,7 @@ var sourceNames = [...]string{
 }
 
 // String is the source in a word; empty if it is unknown.
-func (s Source) String() string {
-	if int(s) < len(sourceNames) {
-		return sourceNames[s]
-	}
-	return ""
-}
+func (s Source) String() string { return nameOf(sourceNames[:], s) }
 
 // Owner is the process that a socket belongs to. Its user and its network
 // namespace are the socket's, which the Event has.
@@ -47,8 +42,9 @@ type Owner struct {
 	// Cgroup is the id of its cgroup in the version 2 hierarchy, the inode of
 	// the cgroup's directory; zero means unknown.
 	Cgroup uint64
-	// Place is what the cgroup says of where the process runs.
-	Place Place
+	// Place is what the cgroup says of where the process runs; nil if that is
+	// not known. It is shared, and never changed.
+	Place *Place
 }
 
 // Place is where a process runs, as the path of its cgroup tells. What it does

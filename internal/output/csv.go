@@ -11,13 +11,16 @@ import (
 
 // dataColumns are the fields of JSON and CSV, in order.
 func dataColumns(o Options) []*column.Column {
-	if o.List {
+	switch o.Of {
+	case OfSockets:
 		return []*column.Column{
 			&column.Type, &column.Time, &column.Proto, &column.Now, &column.RecvQ, &column.SendQ, &column.Left,
 			&column.Sock, &column.Netns, &column.UID, &column.PID, &column.Comm,
 			&column.CgroupID, &column.Cgroup, &column.Container, &column.Unit, &column.Pod,
 			&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
 		}
+	case OfConns:
+		return connColumns()
 	}
 	columns := []*column.Column{
 		&column.Type, &column.Time,
@@ -26,12 +29,39 @@ func dataColumns(o Options) []*column.Column {
 		&column.CgroupID, &column.Cgroup, &column.Container, &column.Unit, &column.Pod,
 		&column.CurPID, &column.CurComm, &column.CloserPID, &column.CloserComm,
 		&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
-		&column.OldState, &column.NewState, &column.MS, &column.MSMin, &column.Lost,
+		&column.OldState, &column.NewState, &column.MS, &column.MSMin,
 	}
 	if o.Elapsed {
 		columns = slices.Insert(columns, 2, &column.Elapsed)
 	}
-	return columns
+	if o.Of == OfTransitions {
+		columns = append(columns, &column.Now, &column.Derived)
+		columns = append(columns, concluded...)
+	}
+	return append(columns, &column.Lost)
+}
+
+// concluded are the fields of what is judged of transitions and connections.
+var concluded = []*column.Column{
+	&column.Role, &column.Connect, &column.Took, &column.RTT, &column.RTTEstimate, &column.SynRetransmits, &column.Way,
+	&column.AcceptWait, &column.AcceptWaitMax,
+	&column.Reason, &column.Cause, &column.First, &column.Errno, &column.Reset, &column.Signal,
+	&column.Out, &column.In, &column.SegsOut, &column.SegsIn, &column.Retransmits, &column.Why,
+}
+
+// connColumns are the fields of a connection that has ended.
+func connColumns() []*column.Column {
+	columns := []*column.Column{
+		&column.Type, &column.Time, &column.MS, &column.MSMin,
+		&column.Sock, &column.Netns, &column.UID,
+		&column.PID, &column.Comm, &column.Source,
+		&column.CgroupID, &column.Cgroup, &column.Container, &column.Unit, &column.Pod,
+		&column.CloserPID, &column.CloserComm,
+		&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
+	}
+	columns = append(columns, concluded...)
+	columns = append(columns, column.InStates...)
+	return append(columns, &column.Lost)
 }
 
 // csv writes comma-separated values by RFC 4180: a header, lines that end in

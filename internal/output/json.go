@@ -75,6 +75,7 @@ func (j *jsonLines) Stop(s event.Stop) error {
 	line = appendNumber(line, "lost", s.Lost)
 	line = appendNumber(line, "missed", s.Missed)
 	line = appendNumber(line, "gaps", s.Gaps)
+	line = appendNumber(line, "evicted", s.Evicted)
 	j.lines = append(line, '}', '\n')
 	return j.flush()
 }

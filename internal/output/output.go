@@ -25,11 +25,26 @@ type Options struct {
 	Time, Elapsed bool
 	// Wide asks for whole IPv6 addresses and the IP version.
 	Wide bool
-	// List asks for the columns of sockets that exist, and not of changes.
-	List bool
+	// Of is what is shown.
+	Of Subject
 	// CSV asks for the CSV variant of a format that has one.
 	CSV bool
 }
+
+// Subject is what a format shows.
+type Subject uint8
+
+// The subjects.
+const (
+	// OfTransitions are changes of state, with what is concluded of them.
+	OfTransitions Subject = iota
+	// OfRaw are changes of state as the tracepoint reports them.
+	OfRaw
+	// OfSockets are the sockets that exist.
+	OfSockets
+	// OfConns are connections that have ended.
+	OfConns
+)
 
 // Format is a way to write events.
 type Format struct {
@@ -42,18 +57,18 @@ type Format struct {
 	// HasElapsed, HasWide and HasCSV say which Options it knows what to do
 	// with.
 	HasElapsed, HasWide, HasCSV bool
-	// HasList says that it can list the sockets that exist.
-	HasList bool
+	// HasAll says that it has every subject, and not only transitions.
+	HasAll bool
 	// New makes a writer of the format.
 	New func(Options) pipeline.Sink
 }
 
 // Formats are all there are, the default first.
 var Formats = []Format{
-	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, HasList: true, New: newTable},
-	{Name: "wide", Help: "more columns: whole IPv6 addresses, who was on the CPU, who closed, container, ...", HasElapsed: true, HasWide: true, HasList: true, New: newWide},
-	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, HasList: true, New: newCSV},
-	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, HasList: true, New: newJSON},
+	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, HasAll: true, New: newTable},
+	{Name: "wide", Help: "more columns: whole IPv6 addresses, who was on the CPU, who closed, container, ...", HasElapsed: true, HasWide: true, HasAll: true, New: newWide},
+	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, HasAll: true, New: newCSV},
+	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, HasAll: true, New: newJSON},
 	{Name: "bcc", Help: "what BCC's Python tcpstates prints", Raw: true, HasElapsed: true, HasWide: true, HasCSV: true, New: newBCC},
 	{Name: "libbpf", Help: "what libbpf-tools' tcpstates prints", Raw: true, HasWide: true, New: newLibbpf},
 }

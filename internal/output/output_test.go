@@ -92,7 +92,7 @@ func scene() []event.Event {
 	worker.Kind = event.KindOwner
 	worker.Owner.Source = event.SourceIO
 	worker.Owner.Cgroup = 4242
-	worker.Owner.Place = event.Place{
+	worker.Owner.Place = &event.Place{
 		Cgroup: "/system.slice/a \"b\",\x1b.service", Unit: "a \"b\",\x1b.service",
 		Container: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 		Pod:       "01234567-89ab-cdef-0123-456789abcdef",
@@ -100,6 +100,73 @@ func scene() []event.Event {
 	served := worker
 	served.Kind, served.NewState = event.KindTransition, event.FinWait1
 	return append(events, worker, served)
+}
+
+// judged is the scene with what package conn adds to it.
+func judged() []event.Event {
+	const ms = time.Millisecond
+	events := scene()
+	events[len(events)-1].AcceptWait = event.Wait{Known: true, AtMost: true, Time: 12345 * time.Microsecond}
+	events[1].Role = event.RoleClient
+	events[1].Handshake = event.Handshake{Connect: 252507 * time.Microsecond, RTT: 100 * ms, Estimate: true}
+	events[4].Role = event.RoleServer
+	events[4].Handshake = event.Handshake{Took: 1129 * ms, Retransmits: 1}
+	events[5].Role = event.RoleClient
+	events[5].Facts.Err = 104
+	events[5].End = event.End{Reason: event.ReasonResetByPeer, Errno: 104}
+	events[5].Traffic = event.Traffic{Known: true, Out: 512, In: 34_567, SegsOut: 9, SegsIn: 11, Retransmits: 2}
+	events[7].NewState, events[7].Derived = event.TimeWait, true
+	events[7].End = event.End{Reason: event.ReasonFinished, First: event.SideUs}
+	events[7].Traffic = event.Traffic{Known: true, Out: 1_999_999, In: 0, SegsOut: 1400, SegsIn: 700}
+	return append(events, happenings(events[0].Owner.Process, events[2].Owner.Process)...)
+}
+
+// happenings are events that leave the state as it is, and derived ones.
+func happenings(client, server event.Process) []event.Event {
+	syn := hop(3*time.Second, 999*time.Millisecond, event.SynSent, event.SynSent, "10.0.0.1:40000", "10.0.0.2:443", client)
+	syn.Kind, syn.Facts.Retransmits, syn.Role = event.KindRetransmit, 1, event.RoleClient
+	data := hop(3*time.Second, 999*time.Millisecond, event.Established, event.Established, "10.0.0.1:40000", "10.0.0.2:443", client)
+	data.Kind, data.Facts.Retransmits = event.KindRetransmit, 3
+	synAck := hop(3*time.Second, 999*time.Millisecond, event.NewSynRecv, event.NewSynRecv, "10.0.0.1:443", "10.0.0.2:40000", server)
+	synAck.Kind, synAck.Facts.Retransmits, synAck.Role, synAck.UIDUnknown = event.KindSynAckRetransmit, 2, event.RoleServer, true
+	received := hop(3*time.Second, 999*time.Millisecond, event.Established, event.Established, "10.0.0.1:443", "10.0.0.2:40000", server)
+	received.Kind = event.KindResetReceived
+	sent := received
+	sent.Kind, sent.OldState, sent.NewState, sent.Facts.Reset = event.KindResetSent, event.Close, event.Close, "TCP_ABORT_ON_CLOSE"
+	over := hop(63*time.Second, 60*time.Second, event.TimeWait, event.Close, "10.0.0.1:443", "10.0.0.2:40000", server)
+	over.Derived, over.Before, over.SkAddr, over.Current = true, true, 0, event.Process{}
+	return []event.Event{syn, data, synAck, received, sent, over}
+}
+
+// ended are the connections that the goldens of conns show.
+func ended() []event.Event {
+	client := hop(0, 1200*time.Millisecond, event.FinWait2, event.TimeWait, "192.168.122.166:41538", "10.4.204.72:443",
+		event.Process{PID: 17205, Comm: event.CommOf("curl")})
+	client.Kind, client.Role = event.KindConn, event.RoleClient
+	client.Handshake = event.Handshake{Connect: 100_900 * time.Microsecond, RTT: 100_700 * time.Microsecond}
+	client.End = event.End{Reason: event.ReasonFinished, First: event.SideUs, By: client.Owner.Process}
+	client.Traffic = event.Traffic{Known: true, Out: 78, In: 34_567, SegsOut: 20, SegsIn: 30}
+	client.Times[event.SynSent] = 100_900 * time.Microsecond
+	client.Times[event.Established] = time.Second
+	server := hop(time.Second, 90*time.Second, event.Established, event.Close, "[2001:db8::1]:443", "[2001:db8::2]:50000",
+		event.Process{PID: 4194304, Comm: event.CommOf("\x1b[2J,\"a")})
+	server.Kind, server.Role, server.Before = event.KindConn, event.RoleServer, true
+	server.Handshake = event.Handshake{Took: 3 * time.Second, Retransmits: 2}
+	server.AcceptWait = event.Wait{Known: true, Time: 15 * time.Millisecond}
+	server.End = event.End{
+		Reason: event.ReasonAborted, Errno: 103, Reset: "NOT_SPECIFIED",
+		By: event.Process{PID: 7, Comm: event.CommOf("ss")},
+	}
+	server.Traffic = event.Traffic{Known: true}
+	server.Times[0] = time.Millisecond
+	lost := event.Event{Kind: event.KindLost, Lost: 3}
+	lost.Wall, lost.Ktime = at(2 * time.Second)
+	killed := client
+	killed.Handshake = event.Handshake{Connect: time.Millisecond, Retransmits: 1, Way: event.WayFastOpen}
+	killed.End = event.End{Reason: event.ReasonKilled, Signal: 9, First: event.SideUs}
+	unknown := client
+	unknown.End, unknown.Traffic, unknown.Handshake, unknown.Role = event.End{}, event.Traffic{}, event.Handshake{}, 0
+	return []event.Event{client, server, lost, killed, unknown}
 }
 
 // listing is what the goldens of list show.
@@ -112,7 +179,7 @@ func listing() []event.Event {
 	}
 	listener := socket(event.Listen, "0.0.0.0:443", "0.0.0.0:0", nginx, 3, 511)
 	listener.Owner.Cgroup = 77
-	listener.Owner.Place = event.Place{Cgroup: "/system.slice/nginx.service", Unit: "nginx.service"}
+	listener.Owner.Place = &event.Place{Cgroup: "/system.slice/nginx.service", Unit: "nginx.service"}
 	timeWait := socket(event.TimeWait, "10.0.0.1:443", "10.0.0.2:50000", event.Process{}, 0, 0)
 	timeWait.Left = 59_940 * time.Millisecond
 	unconnected := socket(event.Close, "127.0.0.1:53", "0.0.0.0:0", nginx, 0, 0)
@@ -128,7 +195,7 @@ func listing() []event.Event {
 }
 
 var start = event.Start{Version: "v0.1", Kernel: `6.18 "quoted"`, Backend: "tp_btf, ring buffer, socket storage"}
-var stop = event.Stop{Shown: 8, Lost: 1234, Missed: 0, Gaps: 2}
+var stop = event.Stop{Shown: 8, Lost: 1234, Missed: 0, Gaps: 2, Evicted: 5}
 
 // render writes the scene.
 func render(t testing.TB, format string, o Options) (out, notes string) {
@@ -148,8 +215,13 @@ func render(t testing.TB, format string, o Options) (out, notes string) {
 	end.Wall, _ = at(10 * time.Second)
 	err := sink.Start(begin)
 	events := scene()
-	if o.List {
+	switch {
+	case o.Of == OfTransitions && !f.Raw:
+		events = judged()
+	case o.Of == OfSockets:
 		events = listing()
+	case o.Of == OfConns:
+		events = ended()
 	}
 	for _, e := range events {
 		err = errors.Join(err, sink.Write(&e))
@@ -193,12 +265,20 @@ var goldens = map[string]struct {
 	"libbpf-T":    {"libbpf", Options{Time: true}},
 	"libbpf-w":    {"libbpf", Options{Wide: true}},
 	"libbpf-Tw":   {"libbpf", Options{Time: true, Wide: true}},
-	"list":        {"table", Options{List: true}},
-	"list-60":     {"table", Options{List: true, Width: func() int { return 60 }}},
-	"list-80":     {"table", Options{List: true, Width: func() int { return 80 }}},
-	"list-w":      {"table", Options{List: true, Wide: true}},
-	"list-csv":    {"csv", Options{List: true}},
-	"list-json":   {"json", Options{List: true}},
+	"raw":         {"table", Options{Of: OfRaw}},
+	"raw-json":    {"json", Options{Of: OfRaw}},
+	"conns":       {"table", Options{Of: OfConns}},
+	"conns-80":    {"table", Options{Of: OfConns, Width: func() int { return 80 }}},
+	"conns-160":   {"table", Options{Of: OfConns, Width: func() int { return 160 }}},
+	"conns-w":     {"table", Options{Of: OfConns, Wide: true}},
+	"conns-csv":   {"csv", Options{Of: OfConns}},
+	"conns-json":  {"json", Options{Of: OfConns}},
+	"list":        {"table", Options{Of: OfSockets}},
+	"list-60":     {"table", Options{Of: OfSockets, Width: func() int { return 60 }}},
+	"list-80":     {"table", Options{Of: OfSockets, Width: func() int { return 80 }}},
+	"list-w":      {"table", Options{Of: OfSockets, Wide: true}},
+	"list-csv":    {"csv", Options{Of: OfSockets}},
+	"list-json":   {"json", Options{Of: OfSockets}},
 }
 
 const goldenDir = "../../testdata/golden"
@@ -271,13 +351,13 @@ func TestNothingRawGetsOut(t *testing.T) {
 // TestFieldsAreTheSame reads CSV and JSON back with the standard library's
 // readers: each field of the one is that of the other.
 func TestFieldsAreTheSame(t *testing.T) {
-	for _, elapsed := range []bool{false, true} {
-		text, _ := render(t, "csv", Options{Elapsed: elapsed})
+	for _, options := range []Options{{}, {Elapsed: true}, {Of: OfRaw}, {Of: OfConns}, {Of: OfSockets}} {
+		text, _ := render(t, "csv", options)
 		rows, err := stdcsv.NewReader(strings.NewReader(text)).ReadAll()
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, _ = render(t, "json", Options{Elapsed: elapsed})
+		text, _ = render(t, "json", options)
 		lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 		if len(lines) != len(rows)+1 { // start and stop, and no header
 			t.Fatalf("%d rows of CSV, %d of JSON", len(rows), len(lines))
@@ -310,7 +390,7 @@ func TestStartAndStopInJSON(t *testing.T) {
 		lines[0]: {"type": "start", "schema": 1.0, "time": "2026-11-22T21:59:58.990000000Z",
 			"version": "v0.1", "kernel": `6.18 "quoted"`, "backend": "tp_btf, ring buffer, socket storage"},
 		lines[len(lines)-1]: {"type": "stop", "time": "2026-11-22T22:00:09.990000000Z",
-			"shown": 8.0, "lost": 1234.0, "missed": 0.0, "gaps": 2.0},
+			"shown": 8.0, "lost": 1234.0, "missed": 0.0, "gaps": 2.0, "evicted": 5.0},
 	} {
 		var got map[string]any
 		if err := stdjson.Unmarshal([]byte(line), &got); err != nil {

@@ -16,12 +16,18 @@ type table struct {
 	columns []*column.Column
 	width   int // of the terminal that layout was made for; 0: none
 	layout  column.Layout
+	below   bool // notes stand in lines of their own, as there is no room for a column
 	state   column.State
 }
 
 // arrow stands between the states; it exists in tables alone.
 var arrow = column.Column{Header: "->", Width: 2,
-	Data: func(dst []byte, _ *event.Event, _ *column.State) []byte { return append(dst, "->"...) }}
+	Data: func(dst []byte, e *event.Event, _ *column.State) []byte {
+		if e.Kind == event.KindTransition {
+			return append(dst, "->"...)
+		}
+		return append(dst, "  "...)
+	}}
 
 func newTable(o Options) pipeline.Sink {
 	if o.Wide {
@@ -46,8 +52,11 @@ func newWide(o Options) pipeline.Sink {
 
 // choose lists the columns, with those of the addresses as given.
 func (t *table) choose(laddr, raddr *column.Column, wide bool) []*column.Column {
-	if t.options.List {
+	switch t.options.Of {
+	case OfSockets:
 		return chooseForList(*laddr, raddr, wide)
+	case OfConns:
+		return t.chooseForConns(laddr, raddr, wide)
 	}
 	ends := endColumns(laddr, raddr, wide)
 	columns := append(t.leading(), &column.Sock, &column.PID, &column.Comm)
@@ -57,8 +66,28 @@ func (t *table) choose(laddr, raddr *column.Column, wide bool) []*column.Column 
 		columns = append(columns, &column.Netns, &column.CurPID, &column.CurComm, &column.CloserPID, &column.CloserComm,
 			&column.Container, &column.Unit, &column.Cgroup)
 	}
+	if t.options.Of == OfTransitions {
+		columns = append(columns, &column.Why)
+	}
 	return columns
 }
+
+// chooseForConns lists the columns of connections that have ended.
+func (t *table) chooseForConns(laddr, raddr *column.Column, wide bool) []*column.Column {
+	columns := append(t.leading(), &column.PID, &column.Comm, &column.Role)
+	columns = append(columns, endColumns(laddr, raddr, wide)...)
+	columns = append(columns, &column.MS, &connect, &column.RTT)
+	if wide {
+		columns = append(columns, column.InStates...)
+		columns = append(columns, &column.Out, &column.In, &column.SegsOut, &column.SegsIn, &column.Retransmits,
+			&column.Sock, &column.Netns, &column.CloserPID, &column.CloserComm,
+			&column.Container, &column.Unit, &column.Cgroup)
+	}
+	return append(columns, &column.Why)
+}
+
+// connect is how long either side's handshake took; it exists in tables alone.
+var connect = column.Column{Header: "HANDSHAKE", Width: 9, Drop: 5, Cut: column.CutNever, Data: column.HandshakeMillis}
 
 // chooseForList lists the columns of sockets that exist. Where one listens is
 // what such a list is read for: it goes last.
@@ -107,6 +136,7 @@ func (t *table) setWidth(width int) {
 	} else {
 		t.layout = column.Natural(t.columns)
 	}
+	t.below = slices.Contains(t.columns, &column.Why) && !slices.Contains(t.layout.Columns, &column.Why)
 }
 
 // Start implements pipeline.Sink.
@@ -123,8 +153,12 @@ func (t *table) Write(e *event.Event) error {
 	switch e.Kind {
 	case event.KindLost:
 		return t.put(t.appendLost(t.lines, e))
-	case event.KindOwner: // the lines to come carry it
+	case event.KindOwner, event.KindResetSent, event.KindResetReceived: // the lines to come tell
 		return nil
+	case event.KindRetransmit:
+		if e.OldState != event.SynSent && e.OldState != event.SynRecv {
+			return nil // there may be many, and the connection's last line has their number
+		}
 	}
 	line := t.lines
 	for i, c := range t.layout.Columns {
@@ -143,7 +177,28 @@ func (t *table) Write(e *event.Event) error {
 			line = append(line, colorOff...)
 		}
 	}
-	return t.put(append(line, '\n'))
+	line = append(line, '\n')
+	if t.below {
+		line = t.appendNote(line, e)
+	}
+	return t.put(line)
+}
+
+// noteIndent begins a note that stands in a line of its own.
+const noteIndent = "        "
+
+// appendNote appends the note as a line, cut to the terminal's width; nothing
+// if there is none.
+func (t *table) appendNote(line []byte, e *event.Event) []byte {
+	before := len(line)
+	line = append(line, noteIndent...)
+	start := len(line)
+	line = column.Why.Data(line, e, &t.state)
+	if len(line) == start {
+		return line[:before]
+	}
+	alone := column.Layout{Columns: []*column.Column{&column.Why}, Widths: []int{t.width - len(noteIndent)}, Cut: true}
+	return append(alone.AppendCell(line, start, 0), '\n')
 }
 
 // appendLost appends the line that tells of a loss.
@@ -202,6 +257,10 @@ func colorOf(c *column.Column, e *event.Event) string {
 		return colorOfPhase[event.PhaseOf(e.OldState, e.OldState)]
 	case &column.NewState:
 		return colorOfPhase[event.PhaseOf(e.OldState, e.NewState)]
+	case &column.Why:
+		if e.End.Reason.IsFailure() {
+			return colorOfPhase[event.PhaseFailed]
+		}
 	case &column.Now:
 		return colorOfPhase[event.PhaseOf(e.NewState, e.NewState)]
 	}

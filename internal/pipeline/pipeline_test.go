@@ -43,10 +43,54 @@ func (l *log) Write(e *event.Event) error {
 	return l.failWith
 }
 
-// counter is a stage that counts.
+// counter is a stage that counts, ticks aside.
 type counter int
 
-func (c *counter) Apply(*event.Event) { *c++ }
+func (c *counter) Apply(e *event.Event, next func(*event.Event) error) error {
+	if e.Kind != event.KindTick {
+		*c++
+	}
+	return next(e)
+}
+
+// delayer is a stage that hands on each event after the one that follows it,
+// and swallows those of odd times.
+type delayer struct{ held *event.Event }
+
+func (d *delayer) Apply(e *event.Event, next func(*event.Event) error) error {
+	if d.held != nil {
+		if err := next(d.held); err != nil {
+			return err
+		}
+		d.held = nil
+	}
+	if e.Kind == event.KindTick {
+		return next(e)
+	}
+	if e.Ktime%2 == 0 {
+		held := *e
+		d.held = &held
+	}
+	return nil
+}
+
+func TestStagesHoldBackUntilTheEnd(t *testing.T) {
+	for _, test := range []struct {
+		limit uint64
+		did   []uint64
+	}{
+		{0, []uint64{2, 4, 0, 6, 0}},
+		{2, []uint64{2, 4, 0}},
+		{3, []uint64{2, 4, 0, 6, 0}},
+	} {
+		sink := &log{}
+		source := &tape{batches: [][]event.Event{events(1, 2, 3, 4, 5, 6)}, err: io.EOF}
+		written, err := Run(source, []Stage{&delayer{}}, sink, test.limit)
+		if err != nil || !slices.Equal(sink.did, test.did) {
+			t.Errorf("limit %d: %d written, error %v, the sink did %v, want %v", test.limit, written, err, sink.did, test.did)
+		}
+	}
+}
 
 // flushes counts those among what a sink did.
 func flushes(did []uint64) (n int) {

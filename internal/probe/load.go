@@ -26,7 +26,14 @@ var auxiliary = []struct {
 	{"received", "sock_recv_length", always}, // since Linux 6.3
 	{"sent", "sock_send_length", always},     // since Linux 6.3
 	{"accepted", "sys_exit", wantsAccept},
+	{"reset_received", "tcp_receive_reset", wantsSegments},
+	{"reset_sent", "tcp_send_reset", wantsSegments},
+	{"retransmitted", "tcp_retransmit_skb", wantsSegments},
+	{"synack_retransmitted", "tcp_retransmit_synack", wantsSegments},
 }
+
+// wantsSegments: what changes no state is no business of a raw trace.
+func wantsSegments(o *Options, _ *btf.Spec) bool { return !o.SelfTransitions }
 
 func always(*Options, *btf.Spec) bool { return true }
 
@@ -50,12 +57,13 @@ func (t *Tracer) load(o Options) error {
 	if err != nil {
 		return fmt.Errorf("read the kernel's type information: %w", err)
 	}
+	t.resets = resetNamesOf(kernel)
 	for _, aux := range auxiliary {
 		if !hasTracepoint(kernel, aux.tracepoint) || !aux.wanted(&o, kernel) {
 			delete(spec.Programs, aux.program)
 		}
 	}
-	if err := lower(spec, o); err != nil {
+	if err := lower(spec, kernel, o); err != nil {
 		return err
 	}
 	t.objects, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
@@ -78,8 +86,26 @@ func hasTracepoint(kernel *btf.Spec, name string) bool {
 	return err == nil
 }
 
+// arguments is how many arguments a tracepoint's probe functions take; zero if
+// the kernel has no such tracepoint.
+func arguments(kernel *btf.Spec, tracepoint string) int {
+	var typedef *btf.Typedef
+	if kernel.TypeByName("btf_trace_"+tracepoint, &typedef) != nil {
+		return 0
+	}
+	pointer, _ := typedef.Type.(*btf.Pointer)
+	if pointer == nil {
+		return 0
+	}
+	proto, _ := pointer.Target.(*btf.FuncProto)
+	if proto == nil {
+		return 0
+	}
+	return len(proto.Params) - 1 // the first is the probe's own
+}
+
 // lower sets the constants of the programs.
-func lower(spec *ebpf.CollectionSpec, o Options) error {
+func lower(spec *ebpf.CollectionSpec, kernel *btf.Spec, o Options) error {
 	spec.Maps["events"].MaxEntries = uint32(o.BufferSize)
 	if spec.Programs["accepted"] == nil {
 		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
@@ -99,6 +125,9 @@ func lower(spec *ebpf.CollectionSpec, o Options) error {
 		"self_transitions": o.SelfTransitions,
 		"accept_probe":     spec.Programs["accepted"] != nil,
 		"pidns":            o.PIDNamespace,
+
+		"tells_reset_reason":     arguments(kernel, "tcp_send_reset") > 2,
+		"tells_retransmit_error": arguments(kernel, "tcp_retransmit_skb") > 2,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s of the programs: %w", name, err)

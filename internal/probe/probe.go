@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,8 @@ type Clock interface {
 	// Wall is the time since the Unix epoch, in nanoseconds, at which
 	// CLOCK_MONOTONIC showed ktime.
 	Wall(ktime uint64) int64
+	// In is the time so long after now, as a deadline.
+	In(d time.Duration) time.Time
 }
 
 // Options say what is traced and how.
@@ -78,6 +81,8 @@ type Tracer struct {
 	clock  Clock
 	nap    time.Duration
 
+	resets resetNames
+
 	record   ringbuf.Record
 	unread   bool   // the ring buffer had nothing more to give
 	sinceAsk int    // records since the losses were last asked for
@@ -117,6 +122,9 @@ func napFor(bufferSize int) time.Duration {
 	return min(maxNap, maxNap*time.Duration(bufferSize)/DefaultBufferSize)
 }
 
+// tick is how long Read waits for an event at most: then it gives a tick.
+const tick = 250 * time.Millisecond
+
 // Read implements pipeline.Source. After Stop it gives what the programs had
 // sent until then, and io.EOF.
 func (t *Tracer) Read(e *event.Event) error {
@@ -135,10 +143,16 @@ func (t *Tracer) Read(e *event.Event) error {
 		// Asleep, the reader does not keep up, and the programs need not wake
 		// it for each event of a burst.
 		time.Sleep(t.nap)
+		t.reader.SetDeadline(t.clock.In(tick))
 	}
 	if err := t.reader.ReadInto(&t.record); errors.Is(err, ringbuf.ErrFlushed) {
 		t.ended, t.unread = true, true
 		return t.Read(e) // the last losses, then the end
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.clock.Sync()
+		now := monotonic()
+		*e = event.Event{Kind: event.KindTick, Ktime: now, Wall: t.clock.Wall(now)}
+		return nil
 	} else if err != nil {
 		return fmt.Errorf("read the ring buffer: %w", err)
 	}
@@ -149,6 +163,9 @@ func (t *Tracer) Read(e *event.Event) error {
 	t.unread = !t.Pending()
 	if err := wire.Decode(t.record.RawSample, e); err != nil {
 		return fmt.Errorf("decode what the programs sent: %w", err)
+	}
+	if reason := wire.ResetReason(t.record.RawSample); reason >= 0 {
+		e.Facts.Reset = t.resets.name(reason)
 	}
 	e.Wall = t.clock.Wall(e.Ktime)
 	return nil

@@ -65,12 +65,13 @@ func (r *Report) walk(o walkOptions, spaces *spaces, found func(wire.Found)) err
 	if err != nil {
 		return fmt.Errorf("set up the walk over the sockets: %w", err)
 	}
+	delete(spec.Programs, minisocksProgram)
 	var options ebpf.CollectionOptions
 	if o.lives != nil {
 		options.MapReplacements = map[string]*ebpf.Map{"lives": o.lives}
 	}
-	var objects bpf.SnapshotObjects
-	if err := spec.LoadAndAssign(&objects, &options); err != nil {
+	objects, err := ebpf.NewCollectionWithOptions(spec, options)
+	if err != nil {
 		return fmt.Errorf("load the walk over the sockets: %w", err)
 	}
 	defer objects.Close()
@@ -81,11 +82,11 @@ func (r *Report) walk(o walkOptions, spaces *spaces, found func(wire.Found)) err
 		found(f)
 	}
 	// Files first, as they know the owners, and namespaces that nobody is in.
-	if err := iterate(objects.Files, take); err != nil {
+	if err := iterateFound(objects.Programs["files"], take); err != nil {
 		return err
 	}
 	for _, ns := range spaces.all {
-		err := inNamespace(ns.path, func() error { return iterate(objects.Sockets, take) })
+		err := inNamespace(ns.path, func() error { return iterateFound(objects.Programs["sockets"], take) })
 		if err := r.note(err); err != nil {
 			return err
 		}
@@ -107,8 +108,19 @@ func (r *Report) note(err error) error {
 	return nil
 }
 
-// iterate runs an iterator and hands its records on.
-func iterate(program *ebpf.Program, found func(wire.Found)) error {
+// iterateFound runs an iterator over sockets that are open.
+func iterateFound(program *ebpf.Program, found func(wire.Found)) error {
+	return iterate(program, wire.FoundSize, func(record []byte) error {
+		f, err := wire.DecodeFound(record)
+		if err == nil {
+			found(f)
+		}
+		return err
+	})
+}
+
+// iterate runs an iterator and hands on its records, all of one size.
+func iterate(program *ebpf.Program, size int, take func(record []byte) error) error {
 	iter, err := link.AttachIter(link.IterOptions{Program: program})
 	if err != nil {
 		return fmt.Errorf("attach the walk over the sockets: %w", err)
@@ -120,18 +132,16 @@ func iterate(program *ebpf.Program, found func(wire.Found)) error {
 	}
 	defer records.Close()
 	// Whole records: the kernel fills a read as far as it goes.
-	buf := make([]byte, 1024*wire.FoundSize)
+	buf := make([]byte, 1024*size)
 	filled := 0
 	for {
 		n, err := records.Read(buf[filled:])
 		filled += n
-		whole := filled - filled%wire.FoundSize
-		for at := 0; at < whole; at += wire.FoundSize {
-			f, err := wire.DecodeFound(buf[at : at+wire.FoundSize])
-			if err != nil {
+		whole := filled - filled%size
+		for at := 0; at < whole; at += size {
+			if err := take(buf[at : at+size]); err != nil {
 				return err
 			}
-			found(f)
 		}
 		filled = copy(buf, buf[whole:filled])
 		if errors.Is(err, io.EOF) {

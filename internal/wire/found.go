@@ -57,3 +57,29 @@ func DecodeFound(record []byte) (Found, error) {
 		},
 	}, nil
 }
+
+// Minisock is what is left of a socket in TIME_WAIT, or in FIN_WAIT2 without a
+// process.
+type Minisock struct {
+	// Cookie is the socket's.
+	Cookie uint64
+	// State is TimeWait or FinWait2.
+	State event.State
+}
+
+// MinisockSize is the length of a record of a minisock in bytes.
+const MinisockSize = int(unsafe.Sizeof(minisock))
+
+var minisock bpf.SnapshotMinisock
+
+// DecodeMinisock reads the record of a minisock, of which it must have the
+// length.
+func DecodeMinisock(record []byte) (Minisock, error) {
+	if len(record) != MinisockSize {
+		return Minisock{}, fmt.Errorf("a record of %d bytes, want %d: the programs are of another version", len(record), MinisockSize)
+	}
+	return Minisock{
+		Cookie: u64(record[unsafe.Offsetof(minisock.Cookie):]),
+		State:  event.State(record[unsafe.Offsetof(minisock.State)]),
+	}, nil
+}

@@ -15,17 +15,15 @@ import (
 // Size is the length of a record in bytes.
 const Size = int(unsafe.Sizeof(layout))
 
-// The kinds of records: enum event_kind of bpf/event.h.
-const (
-	kindTransition = 1
-	kindOwner      = 2
-)
-
-// The flags of a record: enum event_flags of bpf/event.h.
-const (
-	flagCloser    = 1 << 0
-	flagSinceSeed = 1 << 1
-)
+// kinds are those of records in the project's words; zero is none.
+var kinds = [...]event.Kind{
+	bpf.TcpstatesEventKindEVENT_TRANSITION:        event.KindTransition,
+	bpf.TcpstatesEventKindEVENT_OWNER:             event.KindOwner,
+	bpf.TcpstatesEventKindEVENT_RESET_SENT:        event.KindResetSent,
+	bpf.TcpstatesEventKindEVENT_RESET_RECEIVED:    event.KindResetReceived,
+	bpf.TcpstatesEventKindEVENT_RETRANSMIT:        event.KindRetransmit,
+	bpf.TcpstatesEventKindEVENT_SYNACK_RETRANSMIT: event.KindSynAckRetransmit,
+}
 
 // The kernel's numbers of the address families (include/linux/socket.h).
 const (
@@ -49,15 +47,12 @@ func Decode(record []byte, e *event.Event) error {
 	if size := u16(r[unsafe.Offsetof(layout.Size):]); int(size) != Size {
 		return fmt.Errorf("a record that says it has %d bytes has %d", size, Size)
 	}
-	switch kind := r[unsafe.Offsetof(layout.Kind)]; kind {
-	case kindTransition:
-		e.Kind = event.KindTransition
-	case kindOwner:
-		e.Kind = event.KindOwner
-	default:
+	kind := r[unsafe.Offsetof(layout.Kind)]
+	if int(kind) >= len(kinds) || kinds[kind] == 0 {
 		return fmt.Errorf("a record of unknown kind %d", kind)
 	}
 
+	*e = event.Event{Kind: kinds[kind]}
 	laddr := (*[16]byte)(r[unsafe.Offsetof(layout.Laddr):])
 	raddr := (*[16]byte)(r[unsafe.Offsetof(layout.Raddr):])
 	var local, remote netip.Addr
@@ -77,9 +72,6 @@ func Decode(record []byte, e *event.Event) error {
 	e.Remote = netip.AddrPortFrom(remote, u16(r[unsafe.Offsetof(layout.Rport):]))
 	e.RawLocalPort = u16(r[unsafe.Offsetof(layout.TpLport):])
 
-	e.Wall = 0
-	e.Lost = 0
-	e.UIDUnknown = false
 	e.Ktime = u64(r[unsafe.Offsetof(layout.Time):])
 	e.Since = u64(r[unsafe.Offsetof(layout.Since):])
 	e.Cookie = u64(r[unsafe.Offsetof(layout.Cookie):])
@@ -92,13 +84,48 @@ func Decode(record []byte, e *event.Event) error {
 	e.Owner.Comm = event.Comm(r[unsafe.Offsetof(layout.Comm):])
 	e.Owner.Source = event.Source(r[unsafe.Offsetof(layout.Source)])
 	e.Owner.Cgroup = u64(r[unsafe.Offsetof(layout.Cgroup):])
-	e.Owner.Place = event.Place{}
-	flags := r[unsafe.Offsetof(layout.Flags)]
-	e.Closes = flags&flagCloser != 0
-	e.Before = flags&flagSinceSeed != 0
+	flags := bpf.TcpstatesEventFlags(r[unsafe.Offsetof(layout.Flags)])
+	e.UIDUnknown = flags&bpf.TcpstatesEventFlagsEVENT_UID_UNKNOWN != 0
+	e.Closes = flags&bpf.TcpstatesEventFlagsEVENT_CLOSER != 0
+	e.Before = flags&bpf.TcpstatesEventFlagsEVENT_SINCE_SEED != 0
 	e.Current.PID = u32(r[unsafe.Offsetof(layout.Curpid):])
 	e.Current.Comm = event.Comm(r[unsafe.Offsetof(layout.Curcomm):])
+	e.Signal = r[unsafe.Offsetof(layout.Signal)]
+	if flags&bpf.TcpstatesEventFlagsEVENT_ACCEPTED != 0 {
+		e.Accepted = u64(r[unsafe.Offsetof(layout.Moment):])
+	}
+	decodeFacts(r, &e.Facts)
 	return nil
+}
+
+func decodeFacts(r *[Size]byte, f *event.Facts) {
+	f.Err = u16(r[unsafe.Offsetof(layout.Err):])
+	f.SoftErr = u16(r[unsafe.Offsetof(layout.ErrSoft):])
+	f.Shutdown = r[unsafe.Offsetof(layout.Shutdown)]
+	f.Flags = event.SockFlags(u16(r[unsafe.Offsetof(layout.Facts):]))
+	f.Linger2 = int32(u32(r[unsafe.Offsetof(layout.Linger2):]))
+	f.SRTT = u32(r[unsafe.Offsetof(layout.Srtt):]) / srttUnit
+	f.MinRTT = u32(r[unsafe.Offsetof(layout.RttMin):])
+	f.Retransmits = u32(r[unsafe.Offsetof(layout.Retrans):])
+	f.BytesAcked = u64(r[unsafe.Offsetof(layout.BytesAcked):])
+	f.BytesReceived = u64(r[unsafe.Offsetof(layout.BytesReceived):])
+	f.SegsIn = u32(r[unsafe.Offsetof(layout.SegsIn):])
+	f.SegsOut = u32(r[unsafe.Offsetof(layout.SegsOut):])
+	f.DataSegsIn = u32(r[unsafe.Offsetof(layout.DataSegsIn):])
+}
+
+// srttUnit is by what the kernel multiplies its smoothed round trip times
+// (struct tcp_sock, srtt_us).
+const srttUnit = 8
+
+// ResetReason is the number of the reason for which a reset was sent (enum
+// sk_rst_reason), and -1 if the record has none. The names are the kernel's,
+// and differ from one to the next.
+func ResetReason(record []byte) int32 {
+	if len(record) != Size {
+		return -1
+	}
+	return int32(u32(record[unsafe.Offsetof(layout.ResetReason):]))
 }
 
 // The object is built for little-endian machines alone.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -41,8 +42,11 @@ func sample() bpf.TcpstatesEvent {
 		Curcomm: comm("ksoftirqd/1"), Comm: comm("nginx"),
 		Curpid: 22, Pid: 4711, Uid: 33, Netns: 4026531840,
 		Lport: 80, Rport: 40000, TpLport: 81,
-		Family: afInet, Oldstate: 1, Newstate: 8, Kind: kindTransition, Size: uint16(Size),
-		Cgroup: 4242, Source: 5, Flags: flagCloser | flagSinceSeed,
+		Family: afInet, Oldstate: 1, Newstate: 8, Kind: uint8(bpf.TcpstatesEventKindEVENT_TRANSITION), Size: uint16(Size),
+		Cgroup: 4242, Source: 5, Flags: 1 | 2 | 8,
+		Signal: 9, Shutdown: 3, Moment: 1_999_500_000, BytesAcked: 1 << 40, BytesReceived: 1 << 41,
+		Srtt: 100_700 * 8, RttMin: 100_700, Retrans: 2, SegsIn: 11, SegsOut: 12, DataSegsIn: 7, Linger2: -1,
+		ResetReason: 11, Err: 104, ErrSoft: 113, Facts: 1<<0 | 1<<7 | 1<<9,
 	}
 }
 
@@ -59,9 +63,15 @@ func TestDecode(t *testing.T) {
 		},
 		Closes: true, Before: true,
 		Current: event.Process{PID: 22, Comm: event.CommOf("ksoftirqd/1")},
+		Signal:  9, Accepted: 1_999_500_000,
+		Facts: event.Facts{
+			Err: 104, SoftErr: 113, Shutdown: 3, Flags: event.Dead | event.GotReset | event.Child, Linger2: -1,
+			SRTT: 100_700, MinRTT: 100_700, Retransmits: 2, BytesAcked: 1 << 40, BytesReceived: 1 << 41,
+			SegsIn: 11, SegsOut: 12, DataSegsIn: 7,
+		},
 	}
 	// The event is reused, and nothing of its past may show.
-	got := event.Event{Kind: event.KindLost, Wall: 7, Lost: 9, Owner: event.Owner{Place: event.Place{Unit: "x"}}}
+	got := event.Event{Kind: event.KindLost, Wall: 7, Lost: 9, Owner: event.Owner{Place: &event.Place{Unit: "x"}}}
 	if err := Decode(encode(t, sample()), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +100,8 @@ func TestDecodeRefuses(t *testing.T) {
 		want   string
 	}{
 		"nothing":   {nil, "0 bytes"},
-		"too short": {encode(t, sample())[:Size-1], "135 bytes"},
-		"too long":  {append(encode(t, sample()), 0), "137 bytes"},
+		"too short": {encode(t, sample())[:Size-1], "199 bytes"},
+		"too long":  {append(encode(t, sample()), 0), "201 bytes"},
 		"size":      {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Size = 64 })), "says it has 64"},
 		"kind":      {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Kind = 9 })), "unknown kind 9"},
 		"family":    {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Family = 1 })), "unknown address family 1"},
@@ -120,7 +130,7 @@ func FuzzDecode(f *testing.F) {
 		if err := Decode(record, &e); err != nil {
 			return
 		}
-		if len(record) != Size || e.Kind != event.KindTransition && e.Kind != event.KindOwner {
+		if len(record) != Size || !slices.Contains(kinds[:], e.Kind) || e.Kind == 0 {
 			t.Errorf("took %d bytes as %+v", len(record), e)
 		}
 		if !e.Local.IsValid() || !e.Remote.IsValid() {
@@ -148,6 +158,7 @@ func TestRecordsAgree(t *testing.T) {
 	}{
 		{"event", bpf.LoadTcpstates, reflect.TypeFor[bpf.TcpstatesEvent](), Size},
 		{"found", bpf.LoadSnapshot, reflect.TypeFor[bpf.SnapshotFound](), FoundSize},
+		{"minisock", bpf.LoadSnapshot, reflect.TypeFor[bpf.SnapshotMinisock](), MinisockSize},
 		{"owner", bpf.LoadSnapshot, reflect.TypeFor[bpf.SnapshotOwner](), int(unsafe.Sizeof(owner))},
 		{"process", bpf.LoadSnapshot, reflect.TypeFor[bpf.SnapshotProcess](), int(unsafe.Sizeof(process))},
 	} {
@@ -211,6 +222,50 @@ func TestDecodeFound(t *testing.T) {
 	for _, broken := range [][]byte{nil, record[1:], append(record, 0)} {
 		if _, err := DecodeFound(broken); err == nil {
 			t.Errorf("took %d bytes", len(broken))
+		}
+	}
+}
+
+func TestDecodeMinisock(t *testing.T) {
+	record, err := binary.Append(nil, binary.LittleEndian, bpf.SnapshotMinisock{Cookie: 0x1f, State: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := DecodeMinisock(record); err != nil || got != (Minisock{0x1f, event.FinWait2}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for _, broken := range [][]byte{nil, record[1:], append(record, 0)} {
+		if _, err := DecodeMinisock(broken); err == nil {
+			t.Errorf("took %d bytes", len(broken))
+		}
+	}
+}
+
+func TestResetReason(t *testing.T) {
+	if got := ResetReason(encode(t, sample())); got != 11 {
+		t.Errorf("got %d, want 11", got)
+	}
+	if got := ResetReason([]byte{1, 2}); got != -1 {
+		t.Errorf("of a broken record: %d, want -1", got)
+	}
+}
+
+// TestFactsAgree compares the flags of a socket with their bits in a record.
+func TestFactsAgree(t *testing.T) {
+	for bit, flag := range map[bpf.TcpstatesEventFacts]event.SockFlags{
+		bpf.TcpstatesEventFactsFACT_DEAD:         event.Dead,
+		bpf.TcpstatesEventFactsFACT_DONE:         event.Done,
+		bpf.TcpstatesEventFactsFACT_LINGER0:      event.LingerZero,
+		bpf.TcpstatesEventFactsFACT_NO_FILE:      event.NoFile,
+		bpf.TcpstatesEventFactsFACT_USER_TIMEOUT: event.UserTimeout,
+		bpf.TcpstatesEventFactsFACT_FAST_OPEN:    event.FastOpen,
+		bpf.TcpstatesEventFactsFACT_COOKIE:       event.CookieEcho,
+		bpf.TcpstatesEventFactsFACT_GOT_RESET:    event.GotReset,
+		bpf.TcpstatesEventFactsFACT_SENT_RESET:   event.SentReset,
+		bpf.TcpstatesEventFactsFACT_CHILD:        event.Child,
+	} {
+		if uint32(bit) != uint32(flag) {
+			t.Errorf("the fact %#x of a record is the flag %#x of an event", bit, flag)
 		}
 	}
 }

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* What a socket says of itself at the moment of an event. */
+#ifndef TCPSTATES_FACTS_H
+#define TCPSTATES_FACTS_H
+
+#include "storage.h"
+
+/* net/ipv4/syncookies.c: the low bits of a SYN cookie's timestamp that carry options. */
+enum {
+	COOKIE_WSCALE = 15, /* the window scale; all ones: none */
+	COOKIE_SACK = 1 << 4,
+	COOKIE_BITS = COOKIE_WSCALE | COOKIE_SACK,
+};
+
+/*
+ * Whether the timestamp that the handshake's last ACK echoes is that of a SYN
+ * cookie, which has the connection's options in its low bits. Of another one
+ * that holds by chance, in one of 32.
+ */
+static __always_inline bool echoes_cookie(const struct tcp_sock *tp)
+{
+	const struct tcp_options_received *got = &tp->rx_opt;
+	__u32 want = COOKIE_WSCALE;
+
+	if (!BPF_CORE_READ_BITFIELD(got, saw_tstamp))
+		return 0;
+	if (BPF_CORE_READ_BITFIELD(got, wscale_ok))
+		want = BPF_CORE_READ_BITFIELD(got, snd_wscale);
+	if (BPF_CORE_READ_BITFIELD(got, sack_ok))
+		want |= COOKIE_SACK;
+	return (got->rcv_tsecr & COOKIE_BITS) == want;
+}
+
+static __always_inline __u16 facts_of(const struct tcp_sock *tp, const struct life *life,
+				      __u8 oldstate)
+{
+	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	unsigned long flags = sk->__sk_common.skc_flags;
+	__u16 facts = 0;
+
+	if (flags & 1 << SOCK_DEAD)
+		facts |= FACT_DEAD;
+	if (flags & 1 << SOCK_DONE)
+		facts |= FACT_DONE;
+	if (flags & 1 << SOCK_LINGER && !sk->sk_lingertime)
+		facts |= FACT_LINGER0;
+	if (!sk->sk_socket)
+		facts |= FACT_NO_FILE;
+	if (tp->inet_conn.icsk_user_timeout)
+		facts |= FACT_USER_TIMEOUT;
+	if (BPF_CORE_READ_BITFIELD(tp, syn_data_acked))
+		facts |= FACT_FAST_OPEN;
+	if (oldstate == TCP_SYN_RECV && echoes_cookie(tp))
+		facts |= FACT_COOKIE;
+	if (sk->sk_max_ack_backlog)
+		facts |= FACT_CHILD;
+	if (life && life->got_reset)
+		facts |= FACT_GOT_RESET;
+	if (life && life->sent_reset)
+		facts |= FACT_SENT_RESET;
+	return facts;
+}
+
+/* For what has nothing to say: a socket that begins a connection, or none. */
+static __always_inline void put_no_facts(struct event *e)
+{
+	__builtin_memset(&e->bytes_acked, 0, sizeof(*e) - __builtin_offsetof(struct event, bytes_acked));
+	e->shutdown = 0;
+}
+
+static __always_inline void put_facts(struct event *e, const struct tcp_sock *tp,
+				      const struct life *life)
+{
+	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+
+	e->bytes_acked = tp->bytes_acked;
+	e->bytes_received = tp->bytes_received;
+	e->srtt = tp->srtt_us;
+	e->rtt_min = tp->rtt_min.s[0].v;
+	e->retrans = tp->total_retrans;
+	e->segs_in = tp->segs_in;
+	e->segs_out = tp->segs_out;
+	e->data_segs_in = tp->data_segs_in;
+	e->linger2 = tp->linger2;
+	e->reset_reason = life && life->sent_reset ? life->reset_reason : -1;
+	e->err = sk->sk_err;
+	e->err_soft = sk->sk_err_soft;
+	e->facts = facts_of(tp, life, e->oldstate);
+	e->shutdown = sk->sk_shutdown;
+	__builtin_memset(e->pad, 0, sizeof(e->pad));
+}
+
+#endif

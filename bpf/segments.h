@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Resets and retransmissions: what happens to a connection without changing
+ * its state, also while it is less than a socket.
+ */
+#ifndef TCPSTATES_SEGMENTS_H
+#define TCPSTATES_SEGMENTS_H
+
+#include "emit.h"
+#include "filter.h"
+
+/*
+ * The third argument of a tracepoint that may have two alone: the load must
+ * stay behind the question, else verifiers refuse it.
+ */
+static __always_inline __u64 third_argument(const __u64 *ctx)
+{
+	return *(const volatile __u64 *)&ctx[2];
+}
+
+/* The present state of a socket as a hop that leads nowhere. */
+static __always_inline void put_present(struct hop *now, const struct life *life)
+{
+	now->time = bpf_ktime_get_ns();
+	now->since = life->since;
+	if (life->seeded)
+		now->flags |= EVENT_SINCE_SEED;
+	now->oldstate = life->state;
+	now->newstate = life->state;
+}
+
+static __always_inline bool is_shown_small(const struct sock_common *skc)
+{
+	return judge(skc->skc_family, skc->skc_num, bpf_ntohs(skc->skc_dport), 1) == PASS;
+}
+
+/* A minisock sends a reset. */
+static __always_inline void emit_minisock(const struct sock_common *skc, __s32 reset_reason)
+{
+	struct hop now = {};
+
+	if (!is_shown_small(skc))
+		return;
+	now.time = bpf_ktime_get_ns();
+	now.oldstate = TCP_TIME_WAIT;
+	now.newstate = TCP_TIME_WAIT;
+	current_process(&now.current);
+	emit_small(skc, 0, EVENT_RESET_SENT, &now, reset_reason);
+}
+
+/* A half-open connection sends its SYN-ACK once more. */
+static __always_inline void emit_request(const struct sock *listener, const struct request_sock *req)
+{
+	const struct sock_common *skc = &req->__req_common;
+	const struct tcp_request_sock *treq;
+	struct hop now = {};
+
+	if (!is_shown_small(skc))
+		return;
+	treq = bpf_skc_to_tcp_request_sock((void *)req);
+	now.time = bpf_ktime_get_ns();
+	if (treq)
+		now.since = treq->snt_synack * 1000; /* us */
+	now.oldstate = TCP_NEW_SYN_RECV;
+	now.newstate = TCP_NEW_SYN_RECV;
+	current_process(&now.current);
+	emit_small(skc, bpf_sk_storage_get(&lives, (void *)listener, 0, 0), EVENT_SYNACK_RETRANSMIT,
+		   &now, req->num_retrans + 1);
+}
+
+#endif

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/conn"
+	"tcpstates/internal/event"
+	"tcpstates/internal/minisock"
+	"tcpstates/internal/output"
+	"tcpstates/internal/pipeline"
+	"tcpstates/internal/snapshot"
+	"tcpstates/internal/summary"
+)
+
+// way is what events go through between the kernel and the sink.
+type way struct {
+	source pipeline.Source
+	stages []pipeline.Stage
+
+	tracker *conn.Tracker      // nil for a raw trace
+	rest    *minisock.Follower // nil for a raw trace
+	lister  *snapshot.Minisocks
+	summer  *summarizer // nil if no summary is wanted
+}
+
+// newWay joins the stages that the trace needs.
+func (a *app) newWay(source pipeline.Source, places pipeline.Stage, flags *traceFlags, show show, sink pipeline.Sink) *way {
+	w := &way{source: source, stages: []pipeline.Stage{places}}
+	if show.subject != output.OfRaw {
+		w.lister = &snapshot.Minisocks{}
+		w.rest = minisock.Follow(source, minisock.Options{
+			Lister: w.lister, Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
+		})
+		w.source = w.rest
+		w.tracker = conn.NewTracker(int(flags.maxConns))
+		w.stages = append(w.stages, w.tracker)
+	}
+	if show.summary {
+		w.summer = &summarizer{app: a, sink: sink, sum: summary.New(), every: time.Duration(flags.every)}
+	}
+	if w.summer != nil && !show.summaryOfKept {
+		w.stages = append(w.stages, w.summer)
+	}
+	w.stages = append(w.stages, keeper(show.keep))
+	if w.summer != nil && show.summaryOfKept {
+		w.stages = append(w.stages, w.summer)
+	}
+	return w
+}
+
+// ktime is the present time in nanoseconds of CLOCK_MONOTONIC.
+func ktime() uint64 { return uint64(readClock(unix.CLOCK_MONOTONIC)) }
+
+func (w *way) close() {
+	if w.rest != nil {
+		w.rest.Close()
+		w.lister.Close()
+	}
+}
+
+func (w *way) evicted() uint64 {
+	if w.tracker == nil {
+		return 0
+	}
+	return w.tracker.Evicted()
+}
+
+// minisockErr is why some minisocks were not followed to their end.
+func (w *way) minisockErr() error {
+	if w.rest == nil {
+		return nil
+	}
+	return w.rest.Err()
+}
+
+func (w *way) summarize() {
+	if w.summer != nil {
+		w.summer.print()
+	}
+}
+
+// keeper is a stage that lets only some events pass, and ticks.
+type keeper func(*event.Event) bool
+
+// Apply implements pipeline.Stage.
+func (k keeper) Apply(e *event.Event, next func(*event.Event) error) error {
+	if e.Kind != event.KindTick && !k(e) {
+		return nil
+	}
+	return next(e)
+}
+
+// summarizer is a stage that counts connections, and prints the summary so far
+// at every so long a time of the events.
+type summarizer struct {
+	*app
+	sink  pipeline.Sink
+	sum   *summary.Summary
+	every time.Duration // zero: only at the end
+	due   uint64        // ktime
+}
+
+// Apply implements pipeline.Stage.
+func (s *summarizer) Apply(e *event.Event, next func(*event.Event) error) error {
+	s.sum.Add(e)
+	if s.every > 0 && e.Wall != 0 {
+		if s.due == 0 {
+			s.due = e.Ktime + uint64(s.every)
+		}
+		if e.Ktime >= s.due {
+			s.due = e.Ktime + uint64(s.every)
+			if err := s.sink.Flush(); err != nil {
+				return pipeline.Writing(err)
+			}
+			s.print()
+		}
+	}
+	return next(e)
+}
+
+// print prints the summary where it does not mix with the events.
+func (s *summarizer) print() {
+	width := widthOf(s.stderr)()
+	_, _ = s.stderr.Write(s.sum.AppendText(nil, width)) // nobody is left to tell
+}

@@ -1,0 +1,98 @@
+package conn
+
+// table keeps lives by their cookies, up to a number; beyond it the one whose
+// last event is oldest goes. Lives lie in chunks that are never moved and are
+// used again, so that a table that has reached its size allocates nothing.
+type table struct {
+	byCookie map[uint64]uint32
+	chunks   []*[chunkSize]life
+	used     uint32   // places that were ever used
+	free     []uint32 // places to use again
+	max      int
+	// The order of the last event, as places; none at the ends.
+	oldest, newest uint32
+}
+
+const chunkSize = 1024
+
+// none is no place.
+const none = ^uint32(0)
+
+func newTable(maxLives int) *table {
+	return &table{byCookie: map[uint64]uint32{}, max: maxLives, oldest: none, newest: none}
+}
+
+func (t *table) len() int { return len(t.byCookie) }
+
+func (t *table) at(place uint32) *life { return &t.chunks[place/chunkSize][place%chunkSize] }
+
+// find gives the life of a cookie, as the latest to have had an event; nil if
+// there is none.
+func (t *table) find(cookie uint64) *life {
+	place, found := t.byCookie[cookie]
+	if !found {
+		return nil
+	}
+	l := t.at(place)
+	if place != t.newest {
+		t.unlink(l)
+		t.link(l, place)
+	}
+	return l
+}
+
+// add makes a life for a cookie that has none. It tells whether another had to
+// go for it.
+func (t *table) add(cookie uint64) (l *life, evicted bool) {
+	if len(t.byCookie) >= t.max {
+		t.remove(t.at(t.oldest))
+		evicted = true
+	}
+	var place uint32
+	if n := len(t.free); n > 0 {
+		place, t.free = t.free[n-1], t.free[:n-1]
+	} else {
+		if t.used%chunkSize == 0 {
+			t.chunks = append(t.chunks, new([chunkSize]life))
+		}
+		place = t.used
+		t.used++
+	}
+	l = t.at(place)
+	*l = life{cookie: cookie}
+	t.byCookie[cookie] = place
+	t.link(l, place)
+	return l, evicted
+}
+
+// remove forgets a life; its place will be another's.
+func (t *table) remove(l *life) {
+	place := t.byCookie[l.cookie]
+	delete(t.byCookie, l.cookie)
+	t.unlink(l)
+	t.free = append(t.free, place)
+}
+
+func (t *table) unlink(l *life) {
+	if l.older == none {
+		t.oldest = l.newer
+	} else {
+		t.at(l.older).newer = l.newer
+	}
+	if l.newer == none {
+		t.newest = l.older
+	} else {
+		t.at(l.newer).older = l.older
+	}
+}
+
+// link makes a life the newest.
+func (t *table) link(l *life, place uint32) {
+	l.older, l.newer = t.newest, none
+	if t.newest == none {
+		t.oldest = place
+	} else {
+		t.at(t.newest).newer = place
+	}
+	t.newest = place
+}

@@ -1,0 +1,229 @@
+// Package conn tells the life of each connection from its events: its part in
+// it, how it came up, what it spent in each state, why it ended. It is the one
+// place that judges what the kernel reports, and needs no kernel to do it: the
+// same events give the same lives, live or recorded.
+package conn
+
+import (
+	"time"
+
+	"tcpstates/internal/event"
+)
+
+// DefaultMaxConns is how many connections a Tracker follows at a time unless
+// it is told otherwise: they take some 330 MiB.
+const DefaultMaxConns = 1_000_000
+
+// Tracker is a pipeline stage that follows every connection. It completes the
+// events with what it concludes, and adds those that the tracepoint does not
+// report: what becomes of a socket's minisock, and the end of each connection
+// as a whole (event.KindConn). It belongs to one goroutine, and allocates
+// nothing but memory for connections.
+type Tracker struct {
+	lives   *table
+	evicted uint64
+
+	// halfOpen is when handshakes that retransmit sent their first SYN-ACK, by
+	// the cookie of the socket to come.
+	halfOpen map[uint64]uint64
+
+	// unsettled are ends of which more may be told, in the order of time.
+	unsettled []event.Event
+
+	derived event.Event // to hand on what is added
+}
+
+// NewTracker makes a Tracker that follows up to maxConns connections, at least
+// one. When there are more, it forgets the one that has been quiet longest.
+func NewTracker(maxConns int) *Tracker {
+	return &Tracker{lives: newTable(max(1, maxConns)), halfOpen: map[uint64]uint64{}}
+}
+
+// Evicted is how many connections had to be forgotten: later events of them
+// are those of a connection whose beginning was not seen.
+func (t *Tracker) Evicted() uint64 { return t.evicted }
+
+// Tracked is how many connections are followed at present.
+func (t *Tracker) Tracked() int { return t.lives.len() }
+
+// maxHalfOpen bounds the memory of half-open handshakes; beyond it those
+// forgotten are told without the time of their first SYN-ACK.
+const maxHalfOpen = 65536
+
+// settling is how long the end of a connection waits for the report of the
+// reset that it sends: both come from one run of the kernel's code.
+const settling = uint64(10 * time.Millisecond)
+
+// Apply handles the event and calls next with it, unless it changes nothing,
+// and with those that follow from it.
+func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
+	if err := t.settle(e.Ktime, next); err != nil {
+		return err
+	}
+	switch e.Kind {
+	case event.KindTransition:
+		return t.transition(e, next)
+	case event.KindMinisock:
+		return t.minisock(e, next)
+	case event.KindResetSent:
+		return t.resetSent(e, next)
+	case event.KindOwner:
+		if l := t.lives.find(e.Cookie); l != nil {
+			l.serve(e)
+		}
+	case event.KindSynAckRetransmit:
+		if len(t.halfOpen) >= maxHalfOpen {
+			clear(t.halfOpen)
+		}
+		t.halfOpen[e.Cookie] = e.Since
+		e.Role = event.RoleServer
+	case event.KindRetransmit, event.KindResetReceived:
+		if l := t.lives.find(e.Cookie); l != nil {
+			e.Role = l.role
+		}
+	}
+	return next(e)
+}
+
+// transition handles a change of state.
+func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) error {
+	l := t.lives.find(e.Cookie)
+	if l != nil && begins(e) {
+		t.lives.remove(l) // its end went unseen
+		l = nil
+	}
+	if l == nil {
+		var evicted bool
+		if l, evicted = t.lives.add(e.Cookie); evicted {
+			t.evicted++
+		}
+		l.begin(e)
+	}
+	l.meet(e)
+	e.Role = l.role
+	l.tellWait(e)
+	if e.NewState == event.Established {
+		first := t.halfOpen[e.Cookie]
+		delete(t.halfOpen, e.Cookie)
+		l.establish(e, first)
+	}
+	if e.NewState != event.Close {
+		l.enter(e.NewState, e.Ktime)
+		return next(e)
+	}
+	return t.close(l, e, next)
+}
+
+// close handles a transition to CLOSE, which may be one to a minisock.
+func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) error {
+	rest := Minisock(e)
+	if rest == event.FinWait2 { // no change: the minisock is in the same state
+		l.traffic = l.trafficOf(e)
+		return nil
+	}
+	e.NewState, e.Derived = rest, rest != event.Close
+	l.enter(rest, e.Ktime)
+	e.End, e.Traffic = l.endOf(e), l.trafficOf(e)
+	l.traffic = e.Traffic
+	if err := next(e); err != nil {
+		return err
+	}
+	l.report(&t.derived, e)
+	if rest == event.Close {
+		t.lives.remove(l)
+	}
+	if mayLearnReset(&t.derived) {
+		t.unsettled = append(t.unsettled, t.derived)
+		return nil
+	}
+	return next(&t.derived)
+}
+
+// minisock handles what was seen of a minisock.
+func (t *Tracker) minisock(e *event.Event, next func(*event.Event) error) error {
+	l := t.lives.find(e.Cookie)
+	if l == nil || l.state == e.NewState {
+		return nil
+	}
+	return t.leave(l, e, e.NewState, event.End{
+		Reason: reasonOfMinisock(l, e),
+		Cause:  causeOfMinisock(l, e),
+		First:  event.SideUs,
+		By:     l.by,
+		Signal: l.signal,
+	}, next)
+}
+
+// leave hands on the transition of a connection's minisock, and its end if that
+// was not told yet.
+func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, next func(*event.Event) error) error {
+	from := l.state
+	d := &t.derived
+	l.describe(d, e)
+	d.Kind, d.Derived = event.KindTransition, true
+	d.OldState, d.NewState = from, to
+	d.Since, d.Before = l.since, false
+	if e.Kind == event.KindMinisock && l.since <= e.Since && e.Since <= e.Ktime {
+		// It went some time since it was last seen.
+		d.Since, d.Before = e.Ktime-(e.Since-l.since), true
+	}
+	d.Expired, d.Overflow = e.Expired, e.Overflow
+	told := from == event.TimeWait
+	if !told {
+		d.End, d.Traffic = end, l.traffic
+	}
+	l.enter(to, e.Ktime)
+	if err := next(d); err != nil {
+		return err
+	}
+	if !told {
+		d.Kind = event.KindConn
+		l.complete(d, to)
+		if err := next(d); err != nil {
+			return err
+		}
+	}
+	if to == event.Close {
+		t.lives.remove(l)
+	}
+	return nil
+}
+
+// resetSent handles the report of a reset: it may be what a connection's end
+// waits for, or the end of a minisock.
+func (t *Tracker) resetSent(e *event.Event, next func(*event.Event) error) error {
+	if l := t.lives.find(e.Cookie); l != nil {
+		e.Role = l.role
+		if err := next(e); err != nil {
+			return err
+		}
+		if l.state != event.FinWait2 || e.OldState == event.FinWait2 {
+			return nil
+		}
+		return t.leave(l, e, event.Close, event.End{
+			Reason: event.ReasonResetSent, Cause: event.CauseLateData, First: event.SideUs,
+			Reset: e.Facts.Reset, By: l.by, Signal: l.signal,
+		}, next)
+	}
+	for i := range t.unsettled {
+		if u := &t.unsettled[i]; u.Cookie == e.Cookie {
+			learnReset(u, e.Facts.Reset)
+		}
+	}
+	return next(e)
+}
+
+// settle hands on the ends that have waited long enough.
+func (t *Tracker) settle(now uint64, next func(*event.Event) error) error {
+	done := 0
+	for done < len(t.unsettled) && now >= t.unsettled[done].Ktime+settling {
+		if err := next(&t.unsettled[done]); err != nil {
+			return err
+		}
+		done++
+	}
+	if done > 0 {
+		t.unsettled = t.unsettled[:copy(t.unsettled, t.unsettled[done:])]
+	}
+	return nil
+}

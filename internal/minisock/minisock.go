@@ -1,0 +1,282 @@
+// Package minisock follows what is left of sockets in TIME_WAIT, or in
+// FIN_WAIT2 without a process: no tracepoint tells what becomes of it, so the
+// kernel's tables are asked, in batches, while there is something to ask for.
+package minisock
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tcpstates/internal/conn"
+	"tcpstates/internal/event"
+	"tcpstates/internal/snapshot"
+	"tcpstates/internal/wire"
+)
+
+// Lister lists the minisocks of network namespaces; *snapshot.Minisocks is the
+// real one.
+type Lister interface {
+	Load() error
+	Spaces() map[uint32]snapshot.Space
+	List(netns uint32, found func(wire.Minisock)) (snapshot.Space, error)
+}
+
+// Source gives events, as a pipeline.Source does.
+type Source interface {
+	Read(e *event.Event) error
+	Pending() bool
+}
+
+// Options say how a Follower asks.
+type Options struct {
+	Lister Lister
+	// Ktime is the time of CLOCK_MONOTONIC in nanoseconds. It is called on any
+	// goroutine.
+	Ktime func() uint64
+	// Wall is the time since the Unix epoch at which CLOCK_MONOTONIC showed
+	// ktime. It is called on Read's goroutine alone.
+	Wall func(ktime uint64) int64
+	// Max is how many minisocks are followed at a time; beyond it they are
+	// passed over.
+	Max int
+}
+
+// Follower is a Source that adds to another's events what becomes of
+// minisocks, as events of event.KindMinisock. Read and Pending belong to one
+// goroutine, as the inner ones do.
+type Follower struct {
+	inner Source
+	o     Options
+
+	mu       sync.Mutex
+	entered  []entry       // since the last batch
+	outcomes []event.Event // of the last batches
+	err      error         // why the last batch is not complete
+
+	wake    chan struct{} // something has entered
+	stop    chan struct{}
+	done    chan struct{}
+	waiting atomic.Int64 // minisocks that are followed
+	ready   atomic.Bool  // outcomes has some
+
+	handing []event.Event // outcomes that Read hands on
+}
+
+// entry is a minisock that has come to be.
+type entry struct {
+	cookie uint64
+	since  uint64 // ktime
+	netns  uint32
+	state  event.State
+}
+
+// Follow makes a Follower of the source. It asks on a goroutine of its own,
+// until Close.
+func Follow(inner Source, o Options) *Follower {
+	f := &Follower{inner: inner, o: o, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	go f.run()
+	return f
+}
+
+// Close ends the asking. It may be called from any goroutine, once.
+func (f *Follower) Close() {
+	close(f.stop)
+	<-f.done
+}
+
+// Err is why some minisocks cannot be followed; nil if all can, as far as is
+// known.
+func (f *Follower) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// Pending implements pipeline.Source.
+func (f *Follower) Pending() bool {
+	return len(f.handing) > 0 || f.ready.Load() || f.inner.Pending()
+}
+
+// Read implements pipeline.Source.
+func (f *Follower) Read(e *event.Event) error {
+	if len(f.handing) == 0 && f.ready.Load() {
+		f.take()
+	}
+	if len(f.handing) > 0 {
+		*e, f.handing = f.handing[0], f.handing[1:]
+		e.Wall = f.o.Wall(e.Ktime)
+		return nil
+	}
+	if err := f.inner.Read(e); err != nil {
+		return err
+	}
+	if e.Kind == event.KindTransition && e.NewState == event.Close {
+		if state := conn.Minisock(e); state != event.Close {
+			f.follow(entry{e.Cookie, e.Ktime, e.Netns, state})
+		}
+	}
+	return nil
+}
+
+func (f *Follower) take() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handing, f.outcomes = f.outcomes, nil
+	f.ready.Store(false)
+}
+
+func (f *Follower) follow(m entry) {
+	if f.waiting.Load() >= int64(f.o.Max) {
+		return
+	}
+	f.waiting.Add(1)
+	f.mu.Lock()
+	f.entered = append(f.entered, m)
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Asking costs time in proportion to the sockets of a machine. It takes a
+// hundredth of one CPU at most.
+const (
+	interval = time.Second
+	idleness = 100 // times as long as the last batch took
+)
+
+// run asks while there is something to ask for.
+func (f *Follower) run() {
+	defer close(f.done)
+	b := &batch{lister: f.o.Lister, ktime: f.o.Ktime, spaces: f.o.Lister.Spaces(), awaited: map[uint64]*awaited{}}
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		if len(b.awaited) == 0 {
+			select {
+			case <-f.wake:
+			case <-f.stop:
+				return
+			}
+		}
+		select {
+		case <-pause.C:
+		case <-f.stop:
+			return
+		}
+		if err := f.o.Lister.Load(); err != nil {
+			f.publish(nil, err)
+			pause.Reset(interval)
+			continue
+		}
+		began := f.o.Ktime()
+		f.mu.Lock()
+		entered := f.entered
+		f.entered = nil
+		f.mu.Unlock()
+		b.add(entered)
+		f.publish(b.ask())
+		pause.Reset(max(interval, idleness*time.Duration(f.o.Ktime()-began)))
+	}
+}
+
+// publish lets Read have what a batch has found out, or why it has not.
+func (f *Follower) publish(outcomes []event.Event, err error) {
+	for i := range outcomes {
+		if outcomes[i].NewState == event.Close {
+			f.waiting.Add(-1)
+		}
+	}
+	f.mu.Lock()
+	f.outcomes = append(f.outcomes, outcomes...)
+	f.err = err
+	f.ready.Store(len(f.outcomes) > 0)
+	f.mu.Unlock()
+}
+
+// batch is what the asking goroutine knows.
+type batch struct {
+	lister  Lister
+	ktime   func() uint64
+	spaces  map[uint32]snapshot.Space
+	awaited map[uint64]*awaited // by cookie
+}
+
+// awaited is a minisock that will change.
+type awaited struct {
+	entry
+	first uint64 // ktime at which the socket went; since is when the state began
+	seen  uint64 // ktime of the last listing that had it; that of its entry before
+	found bool   // by a listing
+}
+
+func (b *batch) add(entered []entry) {
+	for _, m := range entered {
+		b.awaited[m.cookie] = &awaited{entry: m, first: m.since, seen: m.since}
+	}
+}
+
+// ask lists the minisocks of each namespace that has some awaited ones, and
+// tells what has become of those. err is why it could not ask everywhere.
+func (b *batch) ask() (outcomes []event.Event, err error) {
+	namespaces := map[uint32]bool{}
+	for _, m := range b.awaited {
+		namespaces[m.netns] = true
+	}
+	for netns := range namespaces {
+		began := b.ktime()
+		before := b.spaces[netns]
+		space, listErr := b.lister.List(netns, func(found wire.Minisock) {
+			m := b.awaited[found.Cookie]
+			if m == nil {
+				return
+			}
+			if m.state != found.State {
+				outcomes = append(outcomes, b.outcome(m, found.State, began))
+				m.state, m.since = found.State, began
+			}
+			m.seen, m.found = began, true
+		})
+		if listErr != nil && !errors.Is(listErr, snapshot.ErrGone) {
+			err = listErr // what was not asked is not answered
+			continue
+		}
+		b.spaces[netns] = space
+		full := space.Overflows > before.Overflows
+		for cookie, m := range b.awaited {
+			if m.netns != netns || m.seen >= began || m.since >= began {
+				continue
+			}
+			gone := b.outcome(m, event.Close, began)
+			gone.Expired = m.expired(began, space)
+			gone.Overflow = full && !m.found
+			outcomes = append(outcomes, gone)
+			delete(b.awaited, cookie)
+		}
+	}
+	return outcomes, err
+}
+
+func (b *batch) outcome(m *awaited, state event.State, ktime uint64) event.Event {
+	return event.Event{
+		Kind: event.KindMinisock, Ktime: ktime, Cookie: m.cookie, Netns: m.netns,
+		OldState: m.state, NewState: state, Since: m.seen,
+	}
+}
+
+// timeWaitLen is how long TIME_WAIT lasts (TCP_TIMEWAIT_LEN of
+// include/net/tcp.h).
+const timeWaitLen = 60 * time.Second
+
+// expired tells whether the minisock's time was over when it was found to be
+// gone.
+func (m *awaited) expired(ktime uint64, space snapshot.Space) bool {
+	limit := timeWaitLen
+	if m.state == event.FinWait2 {
+		limit = space.FinTimeout
+	}
+	return limit > 0 && time.Duration(ktime-m.since) >= limit
+}
