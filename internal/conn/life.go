@@ -210,7 +210,9 @@ func handshakeOf(e *event.Event, role event.Role) event.Handshake {
 		h.Estimate = f.SRTT != 0 && f.MinRTT%1000 == 0
 	}
 	switch {
-	case f.Flags.Has(event.FastOpen):
+	case f.Flags.Has(event.FastOpen), e.OldState == event.SynSent && f.BytesAcked > 1:
+		// To a client its flag comes later (tcp_rcv_fastopen_synack), but the
+		// SYN-ACK has acknowledged more than the SYN.
 		h.Way = event.WayFastOpen
 	case role == event.RoleServer && f.Retransmits == 0 &&
 		(f.SRTT == 0 || h.Estimate && f.Flags.Has(event.CookieEcho)):
@@ -233,6 +235,7 @@ func (l *life) report(d, e *event.Event) {
 // complete adds to d what is known of the connection as a whole.
 func (l *life) complete(d *event.Event, state event.State) {
 	d.NewState = state
+	d.Ktime = l.since // of the end, which no event is before
 	d.Since, d.Before = l.began, l.before
 	d.Handshake, d.AcceptWait = l.handshake, l.wait
 	for s := range l.times {

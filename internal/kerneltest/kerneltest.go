@@ -144,6 +144,9 @@ func (ns *Netns) Do(t testing.TB, f func()) {
 	}
 }
 
+// Path leads to the namespace as long as the test runs.
+func (ns *Netns) Path() string { return "/proc/self/fd/" + strconv.Itoa(ns.fd) }
+
 // Settle waits until no socket of the namespace is on its way from one state
 // to another: all are closed, or in TIME_WAIT.
 func (ns *Netns) Settle(t testing.TB) {
@@ -224,18 +227,19 @@ func Disconnect(c *net.TCPConn) error {
 	if err != nil {
 		return err
 	}
-	address := unix.RawSockaddr{Family: unix.AF_UNSPEC}
 	var failed error
-	err = raw.Control(func(fd uintptr) {
-		_, _, errno := unix.Syscall(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&address)), unsafe.Sizeof(address))
-		if errno != 0 {
-			failed = errno
-		}
-	})
-	if err != nil {
-		return err
+	err = raw.Control(func(fd uintptr) { failed = DisconnectFD(int(fd)) })
+	return errors.Join(err, failed)
+}
+
+// DisconnectFD is Disconnect for a descriptor.
+func DisconnectFD(fd int) error {
+	address := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&address)), unsafe.Sizeof(address))
+	if errno != 0 {
+		return errno
 	}
-	return failed
+	return nil
 }
 
 // Cookie is the socket's cookie, as the kernel tells the process that has it

@@ -240,19 +240,21 @@ func (b *batch) ask() (outcomes []event.Event, err error) {
 			}
 			m.seen, m.found = began, true
 		})
-		if listErr != nil && !errors.Is(listErr, snapshot.ErrGone) {
+		if listErr != nil && !errors.Is(listErr, snapshot.ErrNoNamespace) {
 			err = listErr // what was not asked is not answered
 			continue
 		}
-		b.spaces[netns] = space
-		full := space.Overflows > before.Overflows
+		asked := listErr == nil
+		if asked {
+			b.spaces[netns] = space
+		}
 		for cookie, m := range b.awaited {
-			if m.netns != netns || m.seen >= began || m.since >= began {
+			if m.netns != netns || m.seen >= began || m.since >= began || !asked && !m.outlived(began) {
 				continue
 			}
 			gone := b.outcome(m, event.Close, began)
-			gone.Expired = m.expired(began, space)
-			gone.Overflow = full && !m.found
+			gone.Expired = !asked || m.expired(began, space)
+			gone.Overflow = asked && space.Overflows > before.Overflows && !m.found
 			outcomes = append(outcomes, gone)
 			delete(b.awaited, cookie)
 		}
@@ -270,6 +272,12 @@ func (b *batch) outcome(m *awaited, state event.State, ktime uint64) event.Event
 // timeWaitLen is how long TIME_WAIT lasts (TCP_TIMEWAIT_LEN of
 // include/net/tcp.h).
 const timeWaitLen = 60 * time.Second
+
+// outlived tells whether a minisock must be gone, though its namespace cannot be
+// asked: nobody is in there, and most likely it is gone itself.
+func (m *awaited) outlived(ktime uint64) bool {
+	return time.Duration(ktime-m.since) >= 2*timeWaitLen
+}
 
 // expired tells whether the minisock's time was over when it was found to be
 // gone.

@@ -64,9 +64,9 @@ type Space struct {
 	FinTimeout time.Duration
 }
 
-// ErrGone is the error for a network namespace that no process is in, and that
-// ip netns has not named.
-var ErrGone = errors.New("the network namespace is gone")
+// ErrNoNamespace is the error for a network namespace that no process is in, and
+// that ip netns has not named: it may be gone.
+var ErrNoNamespace = errors.New("no process is in the network namespace")
 
 // List calls found for each minisock of the network namespace with the inode
 // number.
@@ -109,13 +109,13 @@ func (m *Minisocks) in(netns uint32, f func() error) error {
 	if inode, err := inodeOf(path); !known || path != "" && (err != nil || inode != uint64(netns)) {
 		m.look()
 		if path, known = m.paths[netns]; !known {
-			return ErrGone
+			return ErrNoNamespace
 		}
 	}
 	err := inNamespace(path, f)
 	var entering *enterError
 	if errors.As(err, &entering) && errors.Is(err, unix.ENOENT) {
-		return ErrGone
+		return ErrNoNamespace
 	}
 	return err
 }

@@ -1,0 +1,633 @@
+package conn_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/kerneltest"
+	"tcpstates/internal/probe"
+	"tcpstates/internal/snapshot"
+)
+
+// ending is a way for connections to end, and what is to be told of it.
+type ending struct {
+	name string
+	run  func(t *testing.T, ns *kerneltest.Netns, k *tracking)
+	// want are the ends of all connections, in the words of describeEnd, in
+	// any order.
+	want []string
+}
+
+// describeEnd words the end of a connection: what it was, its last transition,
+// why, and who closed first.
+func describeEnd(e *event.Event) string {
+	text := fmt.Sprintf("%s %s>%s %s", e.Role, e.OldState, e.NewState, e.End.Reason)
+	if e.End.Cause != event.CauseNone {
+		text += " (" + e.End.Cause.String() + ")"
+	}
+	if e.End.First != event.SideUnknown {
+		text += " first " + e.End.First.String()
+	}
+	if e.End.Errno != 0 {
+		text += " " + unix.ErrnoName(unix.Errno(e.End.Errno))
+	}
+	if e.End.Signal != 0 {
+		text += " " + unix.SignalName(unix.Signal(e.End.Signal))
+	}
+	if e.End.Reset != "" {
+		text += " " + e.End.Reset
+	}
+	return text
+}
+
+// describe words events for the messages of failing tests.
+func describe(events []event.Event) string {
+	var text strings.Builder
+	for i := range events {
+		e := &events[i]
+		fmt.Fprintf(&text, "\n%d kind %d %x %v>%v", e.Ktime, e.Kind, e.Cookie, e.OldState, e.NewState)
+		if e.Kind == event.KindConn {
+			text.WriteString(" " + describeEnd(e))
+		}
+	}
+	return text.String()
+}
+
+var endings = []ending{
+	{"active close", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.Close()
+			drain(server)
+			server.Close()
+		})
+	}, []string{
+		"client FIN_WAIT2>TIME_WAIT finished first us",
+		"server LAST_ACK>CLOSE finished first peer",
+	}},
+	{"simultaneous close", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			kerneltest.Fill(t, client)
+			kerneltest.Fill(t, server)
+			client.CloseWrite()
+			server.CloseWrite()
+			drain(client)
+			drain(server)
+			client.Close()
+			server.Close()
+		})
+	}, []string{
+		"client CLOSING>TIME_WAIT finished first both",
+		// The client has read first, and so acknowledged the server's FIN.
+		"server FIN_WAIT2>TIME_WAIT finished first us",
+	}},
+	{"orphan whose FIN comes late", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.Close()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			requireListed(t, ns, event.FinWait2, 1)
+			server.Close()
+			k.awaitChange(t, ns, event.FinWait2, event.TimeWait)
+		})
+	}, []string{
+		"client FIN_WAIT2>TIME_WAIT finished first us",
+		"server LAST_ACK>CLOSE finished first peer",
+	}},
+	{"TCP_LINGER2 61 s", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			kerneltest.SetOption(t, client, unix.TCP_LINGER2, 61)
+			client.Close()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			requireListed(t, ns, event.FinWait2, 1)
+			server.Close()
+			k.awaitChange(t, ns, event.FinWait2, event.TimeWait)
+		})
+	}, []string{
+		"client FIN_WAIT2>TIME_WAIT finished first us",
+		"server LAST_ACK>CLOSE finished first peer",
+	}},
+	{"TCP_LINGER2 below 0", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.CloseWrite()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			kerneltest.SetOption(t, client, unix.TCP_LINGER2, -1)
+			client.Close()
+			wait(server)
+			server.Close()
+		})
+	}, []string{
+		"client FIN_WAIT2>CLOSE reset sent (TCP_LINGER2) first us TCP_ABORT_ON_LINGER",
+		"server CLOSE_WAIT>CLOSE reset by peer first peer EPIPE",
+	}},
+	{"late data with the ACK of the FIN", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			ns.Filter(t, fmt.Sprintf("tcp sport %d tcp flags & (syn|fin|rst|psh) == 0x0 drop", portOf(server)))
+			client.Close()
+			drain(server)
+			server.Write([]byte("late")) // the first segment that carries the ACK
+			wait(server)
+			server.Close()
+		})
+	}, []string{
+		"client FIN_WAIT2>CLOSE reset sent (late data) first us TCP_ABORT_ON_DATA",
+		"server CLOSE_WAIT>CLOSE reset by peer first peer EPIPE",
+	}},
+	{"late data to an orphan", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.Close()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			server.Write([]byte("late"))
+			wait(server)
+			server.Close()
+		})
+	}, []string{
+		"client FIN_WAIT2>CLOSE reset sent (late data) first us TCP_TIMEWAIT_SOCKET",
+		"server CLOSE_WAIT>CLOSE reset by peer first peer EPIPE",
+	}},
+	{"late data to a real orphan", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			kerneltest.SetOption(t, client, unix.TCP_LINGER2, 100)
+			ns.Sysctl(t, "net/ipv4/tcp_fin_timeout", "100")
+			client.Close()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			server.Write([]byte("late"))
+			wait(server)
+			server.Close()
+		})
+	}, []string{
+		"client FIN_WAIT2>CLOSE reset sent (late data) first us ECONNRESET TCP_ABORT_ON_DATA",
+		"server CLOSE_WAIT>CLOSE reset by peer first peer EPIPE",
+	}},
+	{"reset in LAST_ACK", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.Close()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			ns.Filter(t, fmt.Sprintf("tcp sport %d drop", portOf(server)))
+			server.Close()
+			ns.Run(t, "", "ss", "-K", "-t", "state", "fin-wait-2") // so that the FIN finds nobody
+			ns.Filter(t)
+		})
+	}, []string{
+		"client FIN_WAIT2>CLOSE  first us",
+		"server LAST_ACK>CLOSE reset by peer first peer ECONNRESET",
+	}},
+	{"time-out in LAST_ACK", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			kerneltest.SetOption(t, server, unix.TCP_USER_TIMEOUT, 300)
+			client.Close()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			ns.Filter(t, fmt.Sprintf("tcp sport %d drop", portOf(server)))
+			server.Close()
+			k.awaitChange(t, ns, event.LastAck, event.Close)
+			ns.Run(t, "", "ss", "-K", "-t", "state", "fin-wait-2")
+		})
+	}, []string{
+		"client FIN_WAIT2>CLOSE  first us",
+		"server LAST_ACK>CLOSE timed out (user timeout) first peer ETIMEDOUT",
+	}},
+	{"reset in ESTABLISHED, linger 0", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.SetLinger(0)
+			client.Close()
+			wait(server)
+			server.Close()
+		})
+	}, []string{
+		"client ESTABLISHED>CLOSE reset sent (linger 0) TCP_STATE",
+		"server ESTABLISHED>CLOSE reset by peer ECONNRESET",
+	}},
+	{"reset in CLOSE_WAIT and FIN_WAIT2", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.CloseWrite()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			client.SetLinger(0)
+			client.Close()
+			wait(server)
+			server.Close()
+		})
+	}, []string{
+		"client FIN_WAIT2>CLOSE reset sent (linger 0) first us TCP_STATE",
+		"server CLOSE_WAIT>CLOSE reset by peer first peer EPIPE",
+	}},
+	{"reset in FIN_WAIT2 by the peer", func(t *testing.T, ns *kerneltest.Netns, k *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.CloseWrite()
+			drain(server)
+			k.awaitChange(t, ns, event.FinWait1, event.FinWait2)
+			server.SetLinger(0)
+			server.Close()
+			wait(client)
+			client.Close()
+		})
+	}, []string{
+		"client FIN_WAIT2>CLOSE reset by peer first us ECONNRESET",
+		"server CLOSE_WAIT>CLOSE reset sent (linger 0) first peer TCP_STATE",
+	}},
+	{"refused", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Do(t, func() {
+			l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+			l.Close()
+			dial(t, l.Addr().String(), syscall.ECONNREFUSED)
+		})
+	}, []string{"client SYN_SENT>CLOSE refused ECONNREFUSED"}},
+	{"unread data", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			server.Write([]byte("nobody reads this"))
+			awaitReadable(t, client)
+			client.Close()
+			wait(server)
+			server.Close()
+		})
+	}, []string{
+		"client ESTABLISHED>CLOSE reset sent (unread data) TCP_ABORT_ON_CLOSE",
+		"server ESTABLISHED>CLOSE reset by peer ECONNRESET",
+	}},
+	{"unread data and linger 0", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			server.Write([]byte("nobody reads this"))
+			awaitReadable(t, client)
+			client.SetLinger(0)
+			client.Close()
+			wait(server)
+			server.Close()
+		})
+	}, []string{
+		"client ESTABLISHED>CLOSE reset sent (unread data) TCP_ABORT_ON_CLOSE",
+		"server ESTABLISHED>CLOSE reset by peer ECONNRESET",
+	}},
+	{"dissolved", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			if err := kerneltest.Disconnect(client); err != nil {
+				t.Errorf("dissolve a connection: %v", err)
+			}
+			wait(server)
+			server.Close()
+			client.Close()
+		})
+	}, []string{
+		"client ESTABLISHED>CLOSE reset sent (disconnect) TCP_STATE",
+		"server ESTABLISHED>CLOSE reset by peer ECONNRESET",
+	}},
+	{"listener closed over a child", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Do(t, func() {
+			l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+			client := dial(t, l.Addr().String(), nil)
+			l.Close()
+			wait(client)
+			client.Close()
+		})
+	}, []string{
+		"client ESTABLISHED>CLOSE reset by peer ECONNRESET",
+		"server ESTABLISHED>CLOSE reset sent (never accepted) TCP_STATE",
+	}},
+	{"user timeout", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		cutOff(t, ns, func(client *net.TCPConn) {
+			kerneltest.SetOption(t, client, unix.TCP_USER_TIMEOUT, 300)
+		})
+	}, []string{
+		"client ESTABLISHED>CLOSE timed out (user timeout) ETIMEDOUT",
+		"server ESTABLISHED>CLOSE aborted ECONNABORTED TCP_STATE",
+	}},
+	{"retransmissions in vain", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Sysctl(t, "net/ipv4/tcp_retries2", "1")
+		cutOff(t, ns, func(*net.TCPConn) {})
+	}, []string{
+		"client ESTABLISHED>CLOSE timed out (retransmission) ETIMEDOUT",
+		"server ESTABLISHED>CLOSE aborted ECONNABORTED TCP_STATE",
+	}},
+	{"keepalive", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			client.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 1})
+			ns.Filter(t, "tcp dport 0-65535 drop")
+			wait(client)
+			client.Close()
+			ns.Run(t, "", "ss", "-K", "-t", "state", "established")
+			server.Close()
+		})
+	}, []string{
+		"client ESTABLISHED>CLOSE timed out (keepalive) ETIMEDOUT TCP_KEEPALIVE_TIMEOUT",
+		"server ESTABLISHED>CLOSE aborted ECONNABORTED TCP_STATE",
+	}},
+	{"connect times out", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Filter(t, "tcp dport 9 drop")
+		ns.Do(t, func() { dial(t, "127.0.0.1:9", syscall.ETIMEDOUT, option(unix.TCP_SYNCNT, 1)) })
+	}, []string{"client SYN_SENT>CLOSE timed out (connect) ETIMEDOUT"}},
+	{"host unreachable", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Filter(t, "tcp dport 9 reject with icmp type host-unreachable")
+		ns.Do(t, func() { connectBlocking(t, unix.EHOSTUNREACH) })
+	}, []string{"client SYN_SENT>CLOSE unreachable (host) EHOSTUNREACH"}},
+	{"net unreachable", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Filter(t, "tcp dport 9 reject with icmp type net-unreachable")
+		ns.Do(t, func() { connectBlocking(t, unix.ENETUNREACH) })
+	}, []string{"client SYN_SENT>CLOSE unreachable (net) ENETUNREACH"}},
+	{"port unreachable", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Filter(t, "tcp dport 9 reject with icmp type port-unreachable")
+		ns.Do(t, func() { connectBlocking(t, unix.ECONNREFUSED) })
+	}, []string{"client SYN_SENT>CLOSE unreachable (port) ECONNREFUSED"}},
+	{"close during connect", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		connectInVain(t, ns, func(fd int) { unix.Close(fd) })
+	}, []string{"client SYN_SENT>CLOSE canceled"}},
+	{"dissolved during connect", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		connectInVain(t, ns, func(fd int) {
+			if err := kerneltest.DisconnectFD(fd); err != nil {
+				t.Errorf("dissolve a connection: %v", err)
+			}
+			unix.Close(fd)
+		})
+	}, []string{"client SYN_SENT>CLOSE canceled"}},
+	{"no local port", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Sysctl(t, "net/ipv4/ip_local_port_range", "50000 50000")
+		ns.Do(t, func() {
+			l := kerneltest.Listen(t, "tcp4", "127.0.0.1:40000")
+			first := dial(t, l.Addr().String(), nil)
+			dial(t, l.Addr().String(), syscall.EADDRNOTAVAIL)
+			server, err := l.AcceptTCP()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			first.Close()
+			drain(server)
+			server.Close()
+			l.Close()
+		})
+	}, []string{
+		"client SYN_SENT>CLOSE no local port", // Go tries three times
+		"client SYN_SENT>CLOSE no local port",
+		"client SYN_SENT>CLOSE no local port",
+		"client FIN_WAIT2>TIME_WAIT finished first us",
+		"server LAST_ACK>CLOSE finished first peer",
+	}},
+	{"aborted by ss", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		pair(t, ns, func(client, server *net.TCPConn) {
+			ns.Run(t, "", "ss", "-K", "-t", "sport", fmt.Sprint("= :", portOf(client)))
+			wait(server)
+			client.Close()
+			server.Close()
+		})
+	}, []string{
+		"client ESTABLISHED>CLOSE aborted ECONNABORTED TCP_STATE",
+		"server ESTABLISHED>CLOSE reset by peer ECONNRESET",
+	}},
+	{"process killed", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
+		ns.Do(t, func() {
+			l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+			h := kerneltest.StartHelper(t, ns, "victim")
+			h.Connect(t, l.Addr())
+			server, err := l.AcceptTCP()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			h.Kill()
+			drain(server)
+			server.Close()
+			l.Close()
+		})
+	}, []string{
+		"client FIN_WAIT2>TIME_WAIT killed with its process first us SIGKILL",
+		"server LAST_ACK>CLOSE finished first peer",
+	}},
+}
+
+func TestEndings(t *testing.T) {
+	kerneltest.RequireCommand(t, "nft")
+	kerneltest.RequireCommand(t, "ss")
+	k := track(t, probe.Options{})
+	spaces := map[string]*kerneltest.Netns{} // all to the end, as their numbers are used again
+	for _, test := range endings {
+		spaces[test.name] = kerneltest.NewNetns(t)
+	}
+	t.Run("all", func(t *testing.T) {
+		for _, test := range endings {
+			t.Run(test.name, func(t *testing.T) {
+				t.Parallel()
+				ns := spaces[test.name]
+				// In a namespace with a process the minisocks can be asked for.
+				kerneltest.StartHelper(t, ns, "resident")
+				test.run(t, ns, k)
+				events := k.awaitEnds(t, ns, len(test.want))
+				got := []string{}
+				conns := ends(events)
+				for i := range conns {
+					got = append(got, describeEnd(&conns[i]))
+				}
+				slices.Sort(got)
+				want := slices.Sorted(slices.Values(test.want))
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("-want +got:\n%s", diff)
+				}
+				requireEndState(t, ns, conns)
+				requireAccounted(t, conns)
+				keepRecording(t, test.name, k.input(ns))
+			})
+		}
+	})
+}
+
+// requireEndState compares the ends with what the kernel lists just after: what
+// is in TIME_WAIT by the one is so by the other, and what is gone is gone.
+func requireEndState(t *testing.T, ns *kerneltest.Netns, conns []event.Event) {
+	t.Helper()
+	listed := list(t, ns)
+	for _, e := range conns {
+		want := e.NewState
+		if want == event.Close {
+			want = 0
+		}
+		if listed[e.Cookie] != want {
+			t.Errorf("%s is listed in %v", describeEnd(&e), listed[e.Cookie])
+		}
+	}
+}
+
+// list is the states of the namespace's sockets by their cookies, as sock_diag
+// tells them.
+func list(t *testing.T, ns *kerneltest.Netns) map[uint64]event.State {
+	t.Helper()
+	listing, err := snapshot.List(snapshot.ListOptions{Netns: uint64(ns.Inode), NetnsPath: ns.Path()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[uint64]event.State{}
+	for _, s := range listing.Sockets {
+		states[s.Cookie] = s.NewState
+	}
+	return states
+}
+
+// requireListed checks that so many sockets are listed in the state.
+func requireListed(t *testing.T, ns *kerneltest.Netns, state event.State, want int) {
+	t.Helper()
+	got := 0
+	for _, s := range list(t, ns) {
+		if s == state {
+			got++
+		}
+	}
+	if got != want {
+		t.Errorf("%d sockets are listed in %v, want %d", got, state, want)
+	}
+}
+
+// requireAccounted checks that each connection's times add up to its life.
+func requireAccounted(t *testing.T, conns []event.Event) {
+	t.Helper()
+	for _, e := range conns {
+		var sum time.Duration
+		for _, d := range e.Times {
+			sum += d
+		}
+		if lived, known := e.AtLeast(); !known || sum != lived || e.Times[0] != 0 {
+			t.Errorf("%s: %v in its states, %v in all: %v", describeEnd(&e), sum, lived, e.Times)
+		}
+	}
+}
+
+// pair hands both ends of a new connection to f, in the namespace, and closes
+// the listener after.
+func pair(t *testing.T, ns *kerneltest.Netns, f func(client, server *net.TCPConn)) {
+	t.Helper()
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		client, server := kerneltest.Connect(t, l)
+		f(client, server)
+		l.Close()
+	})
+}
+
+// drain reads to the peer's FIN.
+func drain(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+
+// wait waits until the connection is broken.
+func wait(c *net.TCPConn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Read(func(fd uintptr) bool {
+		poll := []unix.PollFd{{Fd: int32(fd)}}
+		n, _ := unix.Poll(poll, int(patience/time.Millisecond))
+		return n >= 0
+	})
+}
+
+// awaitReadable waits until there is something to read.
+func awaitReadable(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Read(func(fd uintptr) bool {
+			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, _ := unix.Poll(poll, int(patience/time.Millisecond))
+			return n > 0
+		})
+	}
+	if err != nil {
+		t.Errorf("wait for data: %v", err)
+	}
+}
+
+func portOf(c *net.TCPConn) int { return c.LocalAddr().(*net.TCPAddr).Port }
+
+// option sets an option of a dialer's socket before it connects.
+func option(option, value int) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) (err error) {
+		controlErr := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, option, value)
+		})
+		if controlErr != nil {
+			return controlErr
+		}
+		return err
+	}
+}
+
+// dial connects, and expects that to end with the error.
+func dial(t *testing.T, address string, want error, control ...func(network, address string, c syscall.RawConn) error) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{KeepAlive: -1}
+	d.SetMultipathTCP(false)
+	for _, c := range control {
+		d.Control = c
+	}
+	c, err := d.Dial("tcp4", address)
+	if !isError(err, want) {
+		t.Errorf("connect to %s: got %v, want %v", address, err, want)
+	}
+	if err != nil {
+		return nil
+	}
+	return c.(*net.TCPConn)
+}
+
+func isError(err, want error) bool {
+	if want == nil {
+		return err == nil
+	}
+	return err != nil && strings.Contains(err.Error(), want.Error())
+}
+
+// cutOff sends data into a wire that has just been cut, and waits for the end
+// of the connection.
+func cutOff(t *testing.T, ns *kerneltest.Netns, prepare func(client *net.TCPConn)) {
+	t.Helper()
+	pair(t, ns, func(client, server *net.TCPConn) {
+		prepare(client)
+		ns.Filter(t, "tcp dport 0-65535 drop")
+		client.Write([]byte("into the void"))
+		wait(client)
+		client.Close()
+		ns.Run(t, "", "ss", "-K", "-t", "state", "established")
+		server.Close()
+	})
+}
+
+// connectBlocking connects to the port 9 of the loopback and waits for the
+// outcome, where Go's own sockets never wait.
+func connectBlocking(t *testing.T, want error) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}); err != want {
+		t.Errorf("connect: got %v, want %v", err, want)
+	}
+}
+
+// connectInVain has a socket on its way to an address that does not answer.
+func connectInVain(t *testing.T, ns *kerneltest.Netns, f func(fd int)) {
+	t.Helper()
+	ns.Filter(t, "tcp dport 9 drop")
+	ns.Do(t, func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}); err != unix.EINPROGRESS {
+			t.Errorf("connect: %v", err)
+		}
+		f(fd)
+	})
+}

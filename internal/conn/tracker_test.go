@@ -1,0 +1,347 @@
+package conn_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tcpstates/internal/conn"
+	"tcpstates/internal/event"
+	"tcpstates/internal/output"
+	"tcpstates/internal/record"
+)
+
+// endOfTime is the tick that ends a run.
+var endOfTime = event.Event{Kind: event.KindTick, Ktime: ^uint64(0)}
+
+// replay gives the events to a new tracker and returns what comes out.
+func replay(t testing.TB, maxConns int, in []event.Event) (out []event.Event, tracker *conn.Tracker) {
+	t.Helper()
+	tracker = conn.NewTracker(maxConns)
+	for _, e := range append(in, endOfTime) {
+		if err := tracker.Apply(&e, func(e *event.Event) error {
+			out = append(out, *e)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out[:len(out)-1], tracker // without the tick
+}
+
+// TestRecordings looks at what is told of the scenarios that were recorded: no
+// kernel is needed.
+func TestRecordings(t *testing.T) {
+	time.Local = time.UTC
+	files, err := filepath.Glob(filepath.Join(recordings, "*.rec"))
+	if err != nil || len(files) < 30 {
+		t.Fatalf("%d recordings, %v", len(files), err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".rec")
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, err := record.Read(bytes.NewReader(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, _ := replay(t, conn.DefaultMaxConns, in)
+			requireAccounted(t, ends(out))
+			got := render(t, output.OfTransitions, out) + "\n" + render(t, output.OfConns, out)
+			golden := strings.TrimSuffix(file, ".rec") + ".txt"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("%s -want +got:\n%s", golden, diff)
+			}
+		})
+	}
+}
+
+// render shows the events as a table.
+func render(t *testing.T, of output.Subject, events []event.Event) string {
+	t.Helper()
+	var text bytes.Buffer
+	table, _ := output.Find("table")
+	sink := table.New(output.Options{Out: &text, Width: func() int { return 0 }, Of: of})
+	err := sink.Start(event.Start{})
+	for i := range events {
+		if (events[i].Kind == event.KindConn) == (of == output.OfConns) {
+			err = errors.Join(err, sink.Write(&events[i]))
+		}
+	}
+	if err := errors.Join(err, sink.Stop(event.Stop{})); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
+var (
+	local  = netip.MustParseAddrPort("127.0.0.1:80")
+	remote = netip.MustParseAddrPort("127.0.0.1:40000")
+)
+
+// arbitrary makes an event of bytes.
+func arbitrary(b [16]byte) event.Event {
+	kinds := []event.Kind{
+		event.KindTransition, event.KindTransition, event.KindTransition, event.KindTransition, event.KindOwner,
+		event.KindResetSent, event.KindResetReceived, event.KindRetransmit, event.KindSynAckRetransmit,
+		event.KindMinisock, event.KindLost, event.KindTick,
+	}
+	e := event.Event{
+		Kind: kinds[int(b[0])%len(kinds)], Ktime: uint64(binary.LittleEndian.Uint16(b[1:])) << (b[3] % 48),
+		OldState: event.State(b[4] % 16), NewState: event.State(b[5] % 16),
+		Since: uint64(binary.LittleEndian.Uint16(b[6:])), Before: b[8]&1 != 0, Cookie: uint64(b[9] % 8),
+		Family: event.IPv4, Local: local, Remote: remote, Closes: b[8]&2 != 0, Signal: b[8] & 4,
+		Accepted: uint64(b[8] & 8), Expired: b[8]&16 != 0, Overflow: b[8]&32 != 0,
+		Facts: event.Facts{
+			Err: uint16(b[10]), Shutdown: b[11] % 4, Flags: event.SockFlags(binary.LittleEndian.Uint16(b[12:])),
+			Linger2: int32(int8(b[14])), SRTT: uint32(b[15]), MinRTT: uint32(b[15]), Retransmits: uint32(b[14] % 3),
+			SegsIn: uint32(b[15]), BytesAcked: uint64(b[15]), DataSegsIn: uint32(b[14]),
+		},
+	}
+	if e.Kind == event.KindOwner {
+		e.Owner.Source = event.SourceIO
+	}
+	return e
+}
+
+// requireSane checks what must hold whatever came in.
+func requireSane(t *testing.T, in, out []event.Event, tracker *conn.Tracker) {
+	t.Helper()
+	for _, e := range out {
+		h := e.Handshake
+		for _, d := range append([]time.Duration{h.Connect, h.Took, h.RTT, e.AcceptWait.Time}, e.Times[:]...) {
+			if d < 0 {
+				t.Fatalf("a negative time in %+v", e)
+			}
+		}
+		if e.Kind != event.KindConn {
+			continue
+		}
+		var sum time.Duration
+		for _, d := range e.Times {
+			sum += d
+		}
+		if lived, known := e.AtLeast(); known && sum != lived {
+			t.Fatalf("%v in its states, %v in all: %+v", sum, lived, e)
+		}
+	}
+	if n := tracker.Tracked(); n > 4 {
+		t.Fatalf("%d connections followed, want 4 at most", n)
+	}
+}
+
+// TestAnySequence gives a tracker nonsense.
+func TestAnySequence(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		var in []event.Event
+		for range random.IntN(60) {
+			var b [16]byte
+			binary.LittleEndian.PutUint64(b[:], random.Uint64())
+			binary.LittleEndian.PutUint64(b[8:], random.Uint64())
+			in = append(in, arbitrary(b))
+		}
+		out, tracker := replay(t, 4, in)
+		requireSane(t, in, out, tracker)
+	}
+}
+
+// FuzzTracker looks for sequences of events that make a tracker panic, tell
+// negative times, or forget to forget.
+func FuzzTracker(f *testing.F) {
+	f.Add([]byte("sixteen bytes!!!and sixteen more"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var in []event.Event
+		for ; len(data) >= 16; data = data[16:] {
+			in = append(in, arbitrary([16]byte(data)))
+		}
+		out, tracker := replay(t, 4, in)
+		requireSane(t, in, out, tracker)
+	})
+}
+
+// change makes a transition.
+func change(cookie, ktime, since uint64, from, to event.State) event.Event {
+	return event.Event{
+		Kind: event.KindTransition, Cookie: cookie, Ktime: ktime, Since: since, OldState: from, NewState: to,
+		Family: event.IPv4, Local: local, Remote: remote, Facts: event.Facts{SegsIn: 1, SegsOut: 1, Shutdown: 3},
+	}
+}
+
+// TestEviction has more connections than are followed: the quietest goes, and
+// is counted.
+func TestEviction(t *testing.T) {
+	var in []event.Event
+	for cookie := range uint64(4) {
+		in = append(in, change(cookie+1, 100+cookie, 0, event.Close, event.SynSent))
+	}
+	in = append(in,
+		change(1, 200, 100, event.SynSent, event.Established), // so that 2 is the quietest
+		change(5, 300, 0, event.Close, event.SynSent),
+		change(1, 400, 200, event.Established, event.Close),
+		change(2, 500, 101, event.SynSent, event.Close),
+	)
+	out, tracker := replay(t, 4, in)
+	if n := tracker.Evicted(); n != 1 {
+		t.Errorf("%d evicted, want 1", n)
+	}
+	if n := tracker.Tracked(); n != 3 {
+		t.Errorf("%d followed at the end, want 3", n)
+	}
+	conns := ends(out)
+	slices.SortFunc(conns, func(a, b event.Event) int { return int(a.Cookie) - int(b.Cookie) })
+	if len(conns) != 2 || conns[0].Before || conns[0].Times[event.SynSent] != 100 || !conns[1].Before {
+		t.Errorf("the ends are %s", describe(conns))
+	}
+}
+
+// TestGapIsNotAttributed leaves out a transition: the time of the gap belongs
+// to no state that is known.
+func TestGapIsNotAttributed(t *testing.T) {
+	out, _ := replay(t, 4, []event.Event{
+		change(1, 1000, 0, event.Close, event.SynSent),
+		// SYN_SENT>ESTABLISHED is missing.
+		change(1, 5000, 0, event.Established, event.Close),
+	})
+	conns := ends(out)
+	if len(conns) != 1 || conns[0].Times[0] != 4000 || conns[0].Times[event.SynSent] != 0 || conns[0].Times[event.Established] != 0 {
+		t.Errorf("got %+v", conns)
+	}
+}
+
+// TestResetsAreWaitedFor tells the end of a connection that sends a reset only
+// when that was reported, or does not come.
+func TestResetsAreWaitedFor(t *testing.T) {
+	reset := event.Event{Kind: event.KindResetSent, Cookie: 1, Ktime: 2100, Facts: event.Facts{Reset: "WHY"}}
+	begin := change(1, 1000, 0, event.Close, event.SynSent)
+	end := change(1, 2000, 1000, event.Established, event.Close)
+	late := event.Event{Kind: event.KindTick, Ktime: 2000 + uint64(10*time.Millisecond)}
+	for _, test := range []struct {
+		name string
+		in   []event.Event
+		want string
+		last event.Kind
+	}{
+		{"it comes", []event.Event{begin, end, reset, late}, "WHY", event.KindConn},
+		{"it does not come", []event.Event{begin, end, late, reset}, "", event.KindResetSent},
+		{"another's comes", []event.Event{begin, end, func() event.Event { r := reset; r.Cookie = 2; return r }()}, "", event.KindConn},
+	} {
+		out, _ := replay(t, 4, test.in)
+		conns := ends(out)
+		if len(conns) != 1 || conns[0].End.Reset != test.want {
+			t.Errorf("%s: %s", test.name, describe(conns))
+		}
+		var kinds []event.Kind
+		for _, e := range out {
+			if e.Kind != event.KindTick {
+				kinds = append(kinds, e.Kind)
+			}
+		}
+		if kinds[len(kinds)-1] != test.last {
+			t.Errorf("%s: the kinds are %v", test.name, kinds)
+		}
+	}
+}
+
+// life are the events of one connection, on both sides.
+func life(cookie, at uint64) []event.Event {
+	established := change(cookie, at+1, at, event.SynSent, event.Established)
+	established.Facts = event.Facts{SRTT: 31, MinRTT: 31, SegsIn: 1, SegsOut: 1}
+	last := change(cookie, at+4, at+3, event.FinWait2, event.Close)
+	last.Facts.Flags = event.Done
+	gone := event.Event{Kind: event.KindMinisock, Cookie: cookie, Ktime: at + 6, Since: at + 5, NewState: event.Close, Expired: true}
+	return []event.Event{
+		change(cookie, at, 0, event.Close, event.SynSent), established,
+		change(cookie, at+2, at+1, event.Established, event.FinWait1),
+		change(cookie, at+3, at+2, event.FinWait1, event.FinWait2), last, gone,
+	}
+}
+
+func nowhere(*event.Event) error { return nil }
+
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	tracker := conn.NewTracker(100)
+	events := life(1, 1)
+	cookie := uint64(0)
+	var e event.Event
+	run := func() {
+		cookie++
+		for _, e = range events {
+			e.Cookie = cookie
+			_ = tracker.Apply(&e, nowhere)
+		}
+	}
+	for range 10_000 {
+		run()
+	}
+	if n := testing.AllocsPerRun(10_000, run); n != 0 {
+		t.Errorf("%v allocations a connection", n)
+	}
+}
+
+// TestMemory measures what a connection costs.
+func TestMemory(t *testing.T) {
+	const conns = 200_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	tracker := conn.NewTracker(conns)
+	for cookie := range uint64(conns) {
+		e := change(cookie+1, cookie+1, 0, event.Close, event.SynSent)
+		_ = tracker.Apply(&e, nowhere)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	perConn := float64(after.HeapAlloc-before.HeapAlloc) / conns
+	runtime.KeepAlive(tracker)
+	if perConn > 400 {
+		t.Errorf("%.0f bytes of heap a connection, want 400 at most", perConn)
+	}
+	t.Logf("%.0f bytes of heap a connection", perConn)
+}
+
+// BenchmarkTracker gives it one event after the other, of 10,000 connections
+// at a time.
+func BenchmarkTracker(b *testing.B) {
+	const width = 10_000
+	var events []event.Event
+	for step := range 6 {
+		for cookie := range uint64(width) {
+			events = append(events, life(cookie+1, cookie*100+1)[step])
+		}
+	}
+	tracker := conn.NewTracker(conn.DefaultMaxConns)
+	b.ReportAllocs()
+	i := 0
+	var e event.Event
+	for b.Loop() {
+		e = events[i]
+		if i++; i == len(events) {
+			i = 0
+		}
+		_ = tracker.Apply(&e, nowhere)
+	}
+}
