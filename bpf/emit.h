@@ -124,7 +124,7 @@ static __noinline void emit(const struct tcp_sock *tp, const struct life *life, 
 	e->tp_lport = bpf_ntohs(inet->inet_sport);
 	e->rport = bpf_ntohs(inet->sk.__sk_common.skc_dport);
 	put_addresses(e, inet);
-	if (begins(hop->oldstate, hop->newstate))
+	if (kind == EVENT_TRANSITION && !has_facts(hop->newstate))
 		put_no_facts(e);
 	else
 		put_facts(e, tp, life);

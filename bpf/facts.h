@@ -61,7 +61,17 @@ static __always_inline __u16 facts_of(const struct tcp_sock *tp, const struct li
 	return facts;
 }
 
-/* For what has nothing to say: a socket that begins a connection, or none. */
+/*
+ * Whether what the socket says of itself at a transition is of use: when the
+ * handshake is over, when the connection is closed, and when it has ended. When
+ * one begins it may still say what was true of the last.
+ */
+static __always_inline bool has_facts(__u8 newstate)
+{
+	return newstate == TCP_ESTABLISHED || newstate == TCP_FIN_WAIT1 || newstate == TCP_CLOSE;
+}
+
+/* For what has nothing to say. */
 static __always_inline void put_no_facts(struct event *e)
 {
 	__builtin_memset(&e->bytes_acked, 0, sizeof(*e) - __builtin_offsetof(struct event, bytes_acked));

@@ -77,15 +77,6 @@ static __always_inline bool opens(int oldstate, int newstate)
 }
 
 /*
- * Whether the socket begins a connection, or to listen, so that what it says
- * of itself may be its last connection's.
- */
-static __always_inline bool begins(int oldstate, int newstate)
-{
-	return oldstate == TCP_CLOSE && newstate != TCP_CLOSE;
-}
-
-/*
  * A child is born of its listener as LISTEN>SYN_RECV (inet_csk_clone_lock):
  * it was never in LISTEN itself, and nothing that its cloned storage says of
  * the listener's past holds for it, but for the owner.

@@ -27,55 +27,74 @@ type Column struct {
 	Cut Cut
 	// Number says that the data is a JSON number, and not a string.
 	Number bool
-	// Of says to events of which kinds the column belongs.
-	Of Kinds
+	// Of are the groups of the column.
+	Of Groups
 	// Data appends the value for programs to read.
 	Data func(dst []byte, e *event.Event, s *State) []byte
 	// Text appends the value for people to read; nil stands for Data.
 	Text func(dst []byte, e *event.Event, s *State) []byte
 }
 
-// Kinds is a set of kinds of events.
-type Kinds uint8
+// Groups is a set of groups of columns.
+type Groups uint16
 
+// The groups. A column is shown of an event if it is in one of the event's.
 const (
-	// Sockets are the events that speak of one socket.
-	Sockets Kinds = iota
-	// Transitions are the changes of a socket's state alone.
+	// Sockets are of events that speak of one socket. A column in no group is
+	// in this one.
+	Sockets Groups = 1 << iota
+	// Transitions are of changes of state.
 	Transitions
-	// Timed are those that tell how long something has lasted.
+	// Timed are of those that tell how long something has lasted.
 	Timed
-	// Concluded are the changes of state and the connections that have ended.
+	// Concluded are of changes of state and of connections that have ended.
 	Concluded
-	// Conns are the connections that have ended.
+	// Handshakes are of those among them that tell of a handshake.
+	Handshakes
+	// Ends are of those that tell of an end.
+	Ends
+	// Conns are of connections that have ended.
 	Conns
-	// Present are those that speak of the state that a socket is in.
+	// Present are of those that speak of the state that a socket is in.
 	Present
-	// Listed are the sockets that exist.
+	// Listed are of sockets that exist.
 	Listed
-	// Everything is every event.
+	// Everything is of every event.
 	Everything
 )
 
-// Has tells whether the set has the kind.
-func (k Kinds) Has(kind event.Kind) bool {
-	switch k {
-	case Transitions:
-		return kind == event.KindTransition
-	case Timed:
-		return kind == event.KindTransition || kind == event.KindConn || happens(kind)
-	case Concluded:
-		return kind == event.KindTransition || kind == event.KindConn
-	case Conns:
-		return kind == event.KindConn
-	case Present:
-		return kind == event.KindSocket || happens(kind)
-	case Listed:
-		return kind == event.KindSocket
-	case Sockets:
-		return kind != event.KindLost
+// GroupsOf are the groups of columns that have something to say of the event.
+func GroupsOf(e *event.Event) Groups {
+	groups := Everything
+	if e.Kind != event.KindLost {
+		groups |= Sockets
 	}
-	return true
+	switch {
+	case e.Kind == event.KindTransition:
+		groups |= Transitions | Timed | Concluded
+		if e.NewState == event.Established {
+			groups |= Handshakes
+		}
+		if e.End.Reason != event.ReasonNone {
+			groups |= Ends
+		}
+	case e.Kind == event.KindConn:
+		groups |= Timed | Concluded | Handshakes | Ends | Conns
+	case e.Kind == event.KindSocket:
+		groups |= Present | Listed
+	case happens(e.Kind):
+		groups |= Timed | Present
+	}
+	return groups
+}
+
+// Has tells whether a column of the event's groups is in one of those.
+func (g Groups) Has(column *Column) bool {
+	of := column.Of
+	if of == 0 {
+		of = Sockets
+	}
+	return g&of != 0
 }
 
 // happens tells whether events of the kind tell of something that leaves the

@@ -17,11 +17,11 @@ var (
 	Derived = Column{Name: "derived", Number: true, Of: Transitions,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTrue(dst, e.Derived) }}
 
-	Connect = Column{Name: "connect_ms", Header: "CONNECT", Width: 9, Number: true, Of: Concluded,
+	Connect = Column{Name: "connect_ms", Header: "CONNECT", Width: 9, Number: true, Of: Handshakes,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Handshake.Connect) }}
-	Took = Column{Name: "handshake_ms", Header: "HANDSHAKE", Width: 9, Number: true, Of: Concluded,
+	Took = Column{Name: "handshake_ms", Header: "HANDSHAKE", Width: 9, Number: true, Of: Handshakes,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Handshake.Took) }}
-	RTT = Column{Name: "rtt_ms", Header: "RTT", Width: 9, Drop: 3, Number: true, Of: Concluded,
+	RTT = Column{Name: "rtt_ms", Header: "RTT", Width: 9, Drop: 3, Number: true, Of: Handshakes,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			if e.Handshake.Estimate {
 				return dst
@@ -29,29 +29,29 @@ var (
 			return appendTime(dst, e.Handshake.RTT)
 		},
 		Text: rttText}
-	RTTEstimate = Column{Name: "rtt_estimate_ms", Number: true, Of: Concluded,
+	RTTEstimate = Column{Name: "rtt_estimate_ms", Number: true, Of: Handshakes,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			if !e.Handshake.Estimate {
 				return dst
 			}
 			return appendTime(dst, e.Handshake.RTT)
 		}}
-	SynRetransmits = Column{Name: "syn_retransmits", Number: true, Of: Concluded,
+	SynRetransmits = Column{Name: "syn_retransmits", Number: true, Of: Handshakes,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			return appendCount(dst, uint64(e.Handshake.Retransmits))
 		}}
-	Way = Column{Name: "way", Of: Concluded,
+	Way = Column{Name: "way", Of: Handshakes,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Handshake.Way.String()...) }}
 	AcceptWait = Column{Name: "accept_wait_ms", Number: true, Of: Concluded,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendWait(dst, e, false) }}
 	AcceptWaitMax = Column{Name: "accept_wait_max_ms", Number: true, Of: Concluded,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendWait(dst, e, true) }}
 
-	Reason = Column{Name: "reason", Of: Concluded,
+	Reason = Column{Name: "reason", Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Reason.String()...) }}
-	Cause = Column{Name: "cause", Of: Concluded,
+	Cause = Column{Name: "cause", Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Cause.String()...) }}
-	First = Column{Name: "first", Of: Concluded,
+	First = Column{Name: "first", Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.First.String()...) }}
 	Errno = Column{Name: "errno", Of: Timed, Data: errno}
 	// Reset is also what a reset's own event is about.
@@ -59,15 +59,15 @@ var (
 	// Signal is also told when it closes a connection.
 	Signal = Column{Name: "signal", Of: Concluded, Data: signal}
 
-	Out = Column{Name: "bytes_out", Header: "OUT", Width: 9, Number: true, Of: Concluded,
+	Out = Column{Name: "bytes_out", Header: "OUT", Width: 9, Number: true, Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTraffic(dst, e, e.Traffic.Out) }}
-	In = Column{Name: "bytes_in", Header: "IN", Width: 9, Number: true, Of: Concluded,
+	In = Column{Name: "bytes_in", Header: "IN", Width: 9, Number: true, Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTraffic(dst, e, e.Traffic.In) }}
-	SegsOut = Column{Name: "segs_out", Header: "SEGSOUT", Width: 7, Number: true, Of: Concluded,
+	SegsOut = Column{Name: "segs_out", Header: "SEGSOUT", Width: 7, Number: true, Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			return appendTraffic(dst, e, uint64(e.Traffic.SegsOut))
 		}}
-	SegsIn = Column{Name: "segs_in", Header: "SEGSIN", Width: 7, Number: true, Of: Concluded,
+	SegsIn = Column{Name: "segs_in", Header: "SEGSIN", Width: 7, Number: true, Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			return appendTraffic(dst, e, uint64(e.Traffic.SegsIn))
 		}}

@@ -118,8 +118,8 @@ type Event struct {
 	// CLOCK_MONOTONIC, at the first transition after it did; zero where that
 	// is not watched.
 	Accepted uint64
-	// Facts are what the socket says of itself; zero where it begins a
-	// connection.
+	// Facts are what the socket says of itself; zero at transitions to other
+	// states than Established, FinWait1 and Close.
 	Facts Facts
 
 	// Of a minisock that is no more:

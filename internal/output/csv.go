@@ -91,11 +91,12 @@ func (c *csv) Start(event.Start) error {
 // Write implements pipeline.Sink.
 func (c *csv) Write(e *event.Event) error {
 	line := c.lines
+	groups := column.GroupsOf(e)
 	for i, col := range c.columns {
 		if i > 0 {
 			line = append(line, ',')
 		}
-		if !col.Of.Has(e.Kind) {
+		if !groups.Has(col) {
 			continue
 		}
 		start := len(line)

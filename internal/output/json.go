@@ -17,11 +17,20 @@ const schema = 1
 type jsonLines struct {
 	buffer
 	columns []*column.Column
+	names   []string // for each column what stands before its value
 	state   column.State
 }
 
 func newJSON(o Options) pipeline.Sink {
-	return &jsonLines{buffer: newBuffer(o.Out), columns: dataColumns(o)}
+	j := &jsonLines{buffer: newBuffer(o.Out), columns: dataColumns(o)}
+	for _, c := range j.columns {
+		name := `,"` + c.Name + `":`
+		if !c.Number {
+			name += `"`
+		}
+		j.names = append(j.names, name)
+	}
+	return j
 }
 
 // Start implements pipeline.Sink.
@@ -38,18 +47,14 @@ func (j *jsonLines) Start(s event.Start) error {
 // Write implements pipeline.Sink.
 func (j *jsonLines) Write(e *event.Event) error {
 	line := j.lines
-	separator := byte('{')
-	for _, c := range j.columns {
-		if !c.Of.Has(e.Kind) {
+	first := len(line)
+	groups := column.GroupsOf(e)
+	for i, c := range j.columns {
+		if !groups.Has(c) {
 			continue
 		}
 		before := len(line)
-		line = append(line, separator, '"')
-		line = append(line, c.Name...)
-		line = append(line, '"', ':')
-		if !c.Number {
-			line = append(line, '"')
-		}
+		line = append(line, j.names[i]...)
 		start := len(line)
 		line = c.Data(line, e, &j.state)
 		if len(line) == start {
@@ -59,8 +64,8 @@ func (j *jsonLines) Write(e *event.Event) error {
 		if !c.Number {
 			line = append(quoteJSON(line, start), '"')
 		}
-		separator = ','
 	}
+	line[first] = '{' // where the first field has its comma; each event has a type
 	return j.put(append(line, '}', '\n'))
 }
 
