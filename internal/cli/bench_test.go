@@ -128,3 +128,43 @@ func benchmarkLatency(b *testing.B, quiet time.Duration) {
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "max-ms")
 }
+
+// BenchmarkTimeWait measures what it costs to follow sockets in TIME_WAIT,
+// while nothing else happens.
+func BenchmarkTimeWait(b *testing.B) {
+	kerneltest.Require(b)
+	ns := kerneltest.NewNetns(b)
+	// So that the namespace has a process and can be asked.
+	kerneltest.StartHelper(b, ns, "resident")
+	trace := startLive(b, outputFile(b))
+	kerneltest.Storm(b, ns, 134_000)
+	ns.Settle(b)
+	const watched = 10 * time.Second
+	time.Sleep(3 * time.Second) // the storm's own work is done by then
+	before := cpuTime(b, trace.Process.Pid)
+	time.Sleep(watched)
+	took := cpuTime(b, trace.Process.Pid) - before
+	sockets := ns.CountTimeWait(b)
+	for b.Loop() {
+		// The time above is the measurement.
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(sockets), "TIME_WAIT")
+	b.ReportMetric(100*took.Seconds()/watched.Seconds(), "cpu-%")
+	b.ReportMetric(memoryMiB(b, trace.Process.Pid, "VmRSS"), "resident-MiB")
+	trace.end(b)
+}
+
+// cpuTime is what the process has used of CPUs (proc_pid_stat(5)).
+func cpuTime(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	const utime, stime, ticks = 11, 12, 100 // per second (USER_HZ)
+	user, _ := strconv.Atoi(fields[utime])
+	system, _ := strconv.Atoi(fields[stime])
+	return time.Duration(user+system) * time.Second / ticks
+}

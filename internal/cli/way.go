@@ -27,7 +27,7 @@ type way struct {
 
 // newWay joins the stages that the trace needs.
 func (a *app) newWay(source pipeline.Source, places pipeline.Stage, flags *traceFlags, show show, sink pipeline.Sink) *way {
-	w := &way{source: source, stages: []pipeline.Stage{places}}
+	w := &way{source: source}
 	if show.subject != output.OfRaw {
 		w.lister = &snapshot.Minisocks{}
 		w.rest = minisock.Follow(source, minisock.Options{
@@ -37,6 +37,7 @@ func (a *app) newWay(source pipeline.Source, places pipeline.Stage, flags *trace
 		w.tracker = conn.NewTracker(int(flags.maxConns))
 		w.stages = append(w.stages, w.tracker)
 	}
+	w.stages = append(w.stages, places)
 	if show.summary {
 		w.summer = &summarizer{app: a, sink: sink, sum: summary.New(), every: time.Duration(flags.every)}
 	}

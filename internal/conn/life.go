@@ -8,7 +8,8 @@ import (
 )
 
 // life is what is remembered of a connection. It is kept small, as there may
-// be a million.
+// be a million, and without pointers, so that the garbage collector has nothing
+// to look for in it.
 type life struct {
 	cookie uint64
 	began  uint64 // ns, CLOCK_MONOTONIC: when it was first known to be
@@ -21,7 +22,7 @@ type life struct {
 	handshake event.Handshake
 	wait      event.Wait
 	traffic   event.Traffic // of a minisock: what its socket had said
-	owner     event.Owner
+	owner     owner
 	by        event.Process // who closed it first; zero: nobody has
 	local     end
 	remote    end
@@ -40,6 +41,20 @@ type life struct {
 	uidUnknown bool
 	waitTold   bool
 	closed     bool // close() was called, and dataAtClose is known
+}
+
+// owner is an event.Owner without its place, which who comes after knows by the
+// cgroup.
+type owner struct {
+	event.Process
+	source event.Source
+	cgroup uint64
+}
+
+func ownerOf(e *event.Event) owner { return owner{e.Owner.Process, e.Owner.Source, e.Owner.Cgroup} }
+
+func (o owner) asEvent() event.Owner {
+	return event.Owner{Process: o.Process, Source: o.source, Cgroup: o.cgroup}
 }
 
 // end is an end of a connection, in less room than a netip.AddrPort.
@@ -93,7 +108,7 @@ func (l *life) meet(e *event.Event) {
 		l.enter(0, l.since)
 	}
 	if e.Owner.Source != event.SourceUnknown {
-		l.owner = e.Owner
+		l.owner = ownerOf(e)
 	}
 	l.netns, l.family = e.Netns, e.Family
 	l.uid, l.uidUnknown = e.UID, e.UIDUnknown
@@ -154,7 +169,7 @@ func (l *life) enter(state event.State, ktime uint64) {
 // serve notes the first to use an accepted connection: he must have accepted
 // it before.
 func (l *life) serve(e *event.Event) {
-	l.owner = e.Owner
+	l.owner = ownerOf(e)
 	if e.Owner.Source == event.SourceIO {
 		l.endWait(e.Ktime, true)
 	}
@@ -248,7 +263,7 @@ func (l *life) describe(d, e *event.Event) {
 	*d = event.Event{
 		Ktime: e.Ktime, Wall: e.Wall,
 		Cookie: l.cookie, Netns: l.netns, Family: l.family,
-		UID: l.uid, UIDUnknown: l.uidUnknown, Owner: l.owner, Role: l.role,
+		UID: l.uid, UIDUnknown: l.uidUnknown, Owner: l.owner.asEvent(), Role: l.role,
 		Local: l.local.addrPort(l.family), Remote: l.remote.addrPort(l.family),
 	}
 }

@@ -17,7 +17,8 @@ const DefaultMaxConns = 1_000_000
 // Tracker is a pipeline stage that follows every connection. It completes the
 // events with what it concludes, and adds those that the tracepoint does not
 // report: what becomes of a socket's minisock, and the end of each connection
-// as a whole (event.KindConn). It belongs to one goroutine, and allocates
+// as a whole (event.KindConn). What it adds has owners without a place, so the
+// stage that knows those comes after it. It belongs to one goroutine, and allocates
 // nothing but memory for connections.
 type Tracker struct {
 	lives   *table

@@ -168,6 +168,25 @@ func (ns *Netns) Settle(t testing.TB) {
 	}
 }
 
+// CountTimeWait counts the sockets of the namespace in TIME_WAIT
+// (proc_pid_net(5)).
+func (ns *Netns) CountTimeWait(t testing.TB) (n int) {
+	t.Helper()
+	ns.Do(t, func() {
+		table, err := os.ReadFile("/proc/thread-self/net/sockstat")
+		if err != nil {
+			t.Errorf("read the counts of sockets: %v", err)
+		}
+		fields := strings.Fields(string(table))
+		for i, word := range fields[:max(0, len(fields)-1)] {
+			if word == "tw" {
+				n, _ = strconv.Atoi(fields[i+1])
+			}
+		}
+	})
+	return n
+}
+
 // settleLimit is far more than any scenario takes.
 const settleLimit = 20 * time.Second
 

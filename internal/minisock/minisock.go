@@ -51,9 +51,9 @@ type Follower struct {
 	o     Options
 
 	mu       sync.Mutex
-	entered  []entry       // since the last batch
-	outcomes []event.Event // of the last batches
-	err      error         // why the last batch is not complete
+	entered  []entry   // since the last batch
+	outcomes []outcome // of the last batches
+	err      error     // why the last batch is not complete
 
 	wake    chan struct{} // something has entered
 	stop    chan struct{}
@@ -61,7 +61,17 @@ type Follower struct {
 	waiting atomic.Int64 // minisocks that are followed
 	ready   atomic.Bool  // outcomes has some
 
-	handing []event.Event // outcomes that Read hands on
+	handing []outcome // that Read hands on
+}
+
+// outcome is what has become of a minisock.
+type outcome struct {
+	cookie      uint64
+	ktime, seen uint64
+	netns       uint32
+	from, to    event.State
+	expired     bool
+	overflow    bool
 }
 
 // entry is a minisock that has come to be.
@@ -105,8 +115,12 @@ func (f *Follower) Read(e *event.Event) error {
 		f.take()
 	}
 	if len(f.handing) > 0 {
-		*e, f.handing = f.handing[0], f.handing[1:]
-		e.Wall = f.o.Wall(e.Ktime)
+		o := f.handing[0]
+		f.handing = f.handing[1:]
+		*e = event.Event{
+			Kind: event.KindMinisock, Ktime: o.ktime, Wall: f.o.Wall(o.ktime), Cookie: o.cookie, Netns: o.netns,
+			OldState: o.from, NewState: o.to, Since: o.seen, Expired: o.expired, Overflow: o.overflow,
+		}
 		return nil
 	}
 	if err := f.inner.Read(e); err != nil {
@@ -141,17 +155,17 @@ func (f *Follower) follow(m entry) {
 	}
 }
 
-// Asking costs time in proportion to the sockets of a machine. It takes a
-// hundredth of one CPU at most.
+// Asking costs time in proportion to the sockets of a machine. It takes
+// less than a hundredth of one CPU, for its share of the work.
 const (
 	interval = time.Second
-	idleness = 100 // times as long as the last batch took
+	idleness = 150 // times as long as the last batch took
 )
 
 // run asks while there is something to ask for.
 func (f *Follower) run() {
 	defer close(f.done)
-	b := &batch{lister: f.o.Lister, ktime: f.o.Ktime, spaces: f.o.Lister.Spaces(), awaited: map[uint64]*awaited{}}
+	b := &batch{lister: f.o.Lister, ktime: f.o.Ktime, spaces: f.o.Lister.Spaces(), awaited: map[uint64]awaited{}}
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -184,9 +198,9 @@ func (f *Follower) run() {
 }
 
 // publish lets Read have what a batch has found out, or why it has not.
-func (f *Follower) publish(outcomes []event.Event, err error) {
+func (f *Follower) publish(outcomes []outcome, err error) {
 	for i := range outcomes {
-		if outcomes[i].NewState == event.Close {
+		if outcomes[i].to == event.Close {
 			f.waiting.Add(-1)
 		}
 	}
@@ -202,26 +216,25 @@ type batch struct {
 	lister  Lister
 	ktime   func() uint64
 	spaces  map[uint32]snapshot.Space
-	awaited map[uint64]*awaited // by cookie
+	awaited map[uint64]awaited // by cookie
 }
 
 // awaited is a minisock that will change.
 type awaited struct {
 	entry
-	first uint64 // ktime at which the socket went; since is when the state began
 	seen  uint64 // ktime of the last listing that had it; that of its entry before
 	found bool   // by a listing
 }
 
 func (b *batch) add(entered []entry) {
 	for _, m := range entered {
-		b.awaited[m.cookie] = &awaited{entry: m, first: m.since, seen: m.since}
+		b.awaited[m.cookie] = awaited{entry: m, seen: m.since}
 	}
 }
 
 // ask lists the minisocks of each namespace that has some awaited ones, and
 // tells what has become of those. err is why it could not ask everywhere.
-func (b *batch) ask() (outcomes []event.Event, err error) {
+func (b *batch) ask() (outcomes []outcome, err error) {
 	namespaces := map[uint32]bool{}
 	for _, m := range b.awaited {
 		namespaces[m.netns] = true
@@ -230,15 +243,16 @@ func (b *batch) ask() (outcomes []event.Event, err error) {
 		began := b.ktime()
 		before := b.spaces[netns]
 		space, listErr := b.lister.List(netns, func(found wire.Minisock) {
-			m := b.awaited[found.Cookie]
-			if m == nil {
+			m, known := b.awaited[found.Cookie]
+			if !known {
 				return
 			}
 			if m.state != found.State {
-				outcomes = append(outcomes, b.outcome(m, found.State, began))
+				outcomes = append(outcomes, m.outcome(found.State, began))
 				m.state, m.since = found.State, began
 			}
 			m.seen, m.found = began, true
+			b.awaited[found.Cookie] = m
 		})
 		if listErr != nil && !errors.Is(listErr, snapshot.ErrNoNamespace) {
 			err = listErr // what was not asked is not answered
@@ -252,9 +266,9 @@ func (b *batch) ask() (outcomes []event.Event, err error) {
 			if m.netns != netns || m.seen >= began || m.since >= began || !asked && !m.outlived(began) {
 				continue
 			}
-			gone := b.outcome(m, event.Close, began)
-			gone.Expired = !asked || m.expired(began, space)
-			gone.Overflow = asked && space.Overflows > before.Overflows && !m.found
+			gone := m.outcome(event.Close, began)
+			gone.expired = !asked || m.expired(began, space)
+			gone.overflow = asked && space.Overflows > before.Overflows && !m.found
 			outcomes = append(outcomes, gone)
 			delete(b.awaited, cookie)
 		}
@@ -262,11 +276,8 @@ func (b *batch) ask() (outcomes []event.Event, err error) {
 	return outcomes, err
 }
 
-func (b *batch) outcome(m *awaited, state event.State, ktime uint64) event.Event {
-	return event.Event{
-		Kind: event.KindMinisock, Ktime: ktime, Cookie: m.cookie, Netns: m.netns,
-		OldState: m.state, NewState: state, Since: m.seen,
-	}
+func (m *awaited) outcome(state event.State, ktime uint64) outcome {
+	return outcome{cookie: m.cookie, netns: m.netns, ktime: ktime, seen: m.seen, from: m.state, to: state}
 }
 
 // timeWaitLen is how long TIME_WAIT lasts (TCP_TIMEWAIT_LEN of
