@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * Who accepted a connection, for kernels that have no tracepoints of a
- * socket's input and output. It is learnt when accept() returns, of which only
- * a tracepoint of all system calls tells.
+ * Who accepted a connection, and when: also on kernels that have no
+ * tracepoints of a socket's input and output. It is learnt when accept()
+ * returns, of which only a tracepoint of all system calls tells.
  */
 #ifndef TCPSTATES_ACCEPT_H
 #define TCPSTATES_ACCEPT_H
@@ -19,8 +19,8 @@ struct acceptor {
 
 /*
  * Who accepted, by the address of the struct sock. Inserted by accepted, taken
- * out at the socket's next transition, which runs long before the address can
- * be another socket's. Bounded: the least recently used entry goes.
+ * out at the socket's next transition or first input or output, and at the birth
+ * of another socket at the address. Bounded: the least recently used entry goes.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -77,25 +77,36 @@ static __always_inline void note_acceptor(long fd)
 	bpf_map_update_elem(&acceptors, &address, &acceptor, 0);
 }
 
-/* Makes who accepted the socket its owner, if that is new, and says when in hop. */
-static __always_inline void bind_acceptor(const struct sock *sk, struct life *life,
-					  struct hop *hop, bool born)
+/*
+ * Makes who accepted the socket its owner, if that is new, and says when in
+ * hop. Tells whether it is.
+ */
+static __always_inline bool bind_acceptor(const struct sock *sk, struct life *life,
+					  struct hop *hop)
 {
 	__u64 address = (__u64)sk;
 	const struct acceptor *acceptor;
 
-	if (!accept_probe || life->bound)
-		return;
+	if (!accept_probe)
+		return 0;
 	acceptor = bpf_map_lookup_elem(&acceptors, &address);
 	if (!acceptor)
-		return;
-	if (!born) {
-		set_owner(life, &acceptor->owner);
-		life->bound = 1;
-		hop->moment = acceptor->time;
-		hop->flags |= EVENT_ACCEPTED;
-	}
+		return 0;
+	set_owner(life, &acceptor->owner);
+	life->bound = 1;
+	hop->moment = acceptor->time;
+	hop->flags |= EVENT_ACCEPTED;
 	bpf_map_delete_elem(&acceptors, &address);
+	return 1;
+}
+
+/* Forgets who accepted the socket that had the address before. */
+static __always_inline void forget_acceptor(const struct sock *sk)
+{
+	__u64 address = (__u64)sk;
+
+	if (accept_probe)
+		bpf_map_delete_elem(&acceptors, &address);
 }
 
 #endif

@@ -138,8 +138,10 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 		life->since = 0;
 		life->seeded = 0;
 		forget_connection(life);
+		forget_acceptor(sk);
 	}
-	bind_acceptor(sk, life, &hop, is_born(oldstate, newstate));
+	if (!life->bound)
+		bind_acceptor(sk, life, &hop);
 	hop.since = life->since;
 	if (life->seeded)
 		hop.flags |= EVENT_SINCE_SEED;
@@ -202,7 +204,6 @@ int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 static __always_inline int on_io(const struct sock *sk)
 {
 	const struct tcp_sock *tp;
-	struct owner owner;
 	struct hop now = {};
 	struct life *life;
 
@@ -215,12 +216,16 @@ static __always_inline int on_io(const struct sock *sk)
 	if (!tp || __sync_val_compare_and_swap(&life->bound, 0, 1))
 		return 0;
 
-	current_owner(&owner, OWNER_IO);
-	set_owner(life, &owner);
+	if (!bind_acceptor(sk, life, &now)) {
+		struct owner owner;
+
+		current_owner(&owner, OWNER_IO);
+		set_owner(life, &owner);
+	}
 	if (life->verdict != PASS)
 		return 0;
 	put_present(&now, life);
-	now.current = owner.process;
+	current_process(&now.current);
 	emit(tp, life, EVENT_OWNER, &now, bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport));
 	return 0;
 }

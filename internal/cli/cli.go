@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"tcpstates/internal/feature"
+	"tcpstates/internal/minisock"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/probe"
 	"tcpstates/internal/snapshot"
@@ -51,6 +52,8 @@ type app struct {
 	exit func(code int)
 	// sockets is snapshot.List.
 	sockets func(snapshot.ListOptions) (snapshot.Listing, error)
+	// minisocks makes a snapshot.Minisocks.
+	minisocks func() minisock.Lister
 	// missingForWalk is feature.MissingForWalk.
 	missingForWalk func() string
 }
@@ -85,6 +88,7 @@ func Main() int {
 		clock:          newClock(),
 		exit:           os.Exit,
 		sockets:        snapshot.List,
+		minisocks:      func() minisock.Lister { return &snapshot.Minisocks{} },
 		missingForWalk: feature.MissingForWalk,
 	}
 	return a.run(ctx, os.Args[1:])

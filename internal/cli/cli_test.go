@@ -20,6 +20,7 @@ import (
 	"tcpstates/internal/event"
 	"tcpstates/internal/feature"
 	"tcpstates/internal/kerneltest"
+	"tcpstates/internal/minisock"
 	"tcpstates/internal/probe"
 	"tcpstates/internal/snapshot"
 	"tcpstates/internal/wire"
@@ -68,6 +69,8 @@ type fake struct {
 	walk    snapshot.Report
 	walkErr error
 	missing string // of the walk's privileges
+
+	minisockErr error
 }
 
 func (f *fake) seed(func(wire.Found)) (snapshot.Report, error) { return f.walk, f.walkErr }
@@ -81,9 +84,20 @@ func (f *fake) Read(e *event.Event) error {
 	return nil
 }
 
+func (f *fake) Close() error { return nil }
+
+// noMinisocks is a kernel that has none, or does not tell.
+type noMinisocks struct{ err error }
+
+func (n noMinisocks) Load() error                       { return n.err }
+func (n noMinisocks) Spaces() map[uint32]snapshot.Space { return map[uint32]snapshot.Space{} }
+func (n noMinisocks) Close()                            {}
+func (n noMinisocks) List(uint32, func(wire.Minisock)) (snapshot.Space, error) {
+	return snapshot.Space{}, nil
+}
+
 func (f *fake) Pending() bool                 { return len(f.events) > 0 }
 func (f *fake) Totals() (probe.Totals, error) { return f.totals, nil }
-func (f *fake) Close() error                  { return nil }
 
 func (f *fake) Stop() {
 	select {
@@ -113,6 +127,7 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 	a := &app{
 		stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
 		missingForWalk: func() string { return f.missing },
+		minisocks:      func() minisock.Lister { return noMinisocks{f.minisockErr} },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 	}
 	return a.run(t.Context(), args), said.String()

@@ -237,7 +237,6 @@ type traceFlags struct {
 	showFlags
 	filterFlags
 	time, elapsed bool
-	summary       bool
 	every         span
 	maxConns      positive
 	acceptProbe   bool
@@ -258,11 +257,10 @@ func (f *traceFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (table, wide, csv and json always do)")
 	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
 	f.filterFlags.bind(flags)
-	flags.BoolVar(&f.summary, "summary", false, "end with a summary on stderr: why connections ended, percentiles of times, slowest handshakes")
 	flags.Var(&f.every, "every", "print the summary so far each time this time has passed: 5s, 1m")
 	flags.Var(&f.maxConns, "max-conns", "follow up to so many connections at a time; when there are more, the quietest is forgotten")
 	flags.BoolVar(&f.acceptProbe, "accept-probe", false,
-		"before Linux 6.3, learn which worker accepts a connection; slows every system call of the machine by some 30 %")
+		"learn who accepts each connection, and when, by a tracepoint that slows every system call of the machine by some 30 %")
 	flags.VarP(&f.count, "count", "n", "end after so many events")
 	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
 	flags.Var(&f.buffer, "buffer", "the ring buffer's size, a power of two")

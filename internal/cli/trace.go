@@ -22,12 +22,12 @@ import (
 )
 
 // traceTransitions shows every change of state.
-func (a *app) traceTransitions(ctx context.Context, flags *traceFlags, raw, formatGiven bool) error {
+func (a *app) traceTransitions(ctx context.Context, flags *traceFlags, raw, summary, formatGiven bool) error {
 	format, err := flags.outputFormat(formatGiven)
 	if err != nil {
 		return err
 	}
-	show := show{format: format, subject: output.OfTransitions, keep: isNoConn, summary: flags.summary || flags.every > 0}
+	show := show{format: format, subject: output.OfTransitions, keep: isNoConn, summary: summary || flags.every > 0}
 	if raw || format.Raw {
 		if show.summary {
 			return usagef("--summary and --every with what the tracepoint says alone: leave out --raw, -o bcc and -o libbpf")
@@ -65,14 +65,10 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 	if err != nil {
 		return err
 	}
-	var accept probe.AcceptProbe
-	if flags.acceptProbe {
-		accept = probe.AcceptIfNeeded
-	}
 	source, seed, err := a.open(probe.Options{
 		Filter:          filters,
 		SelfTransitions: show.subject == output.OfRaw,
-		AcceptProbe:     accept,
+		AcceptProbe:     flags.acceptProbe,
 		PIDNamespace:    pidns,
 		BufferSize:      int(flags.buffer),
 		Clock:           a.clock,

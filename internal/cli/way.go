@@ -10,7 +10,6 @@ import (
 	"tcpstates/internal/minisock"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
-	"tcpstates/internal/snapshot"
 	"tcpstates/internal/summary"
 )
 
@@ -21,17 +20,15 @@ type way struct {
 
 	tracker *conn.Tracker      // nil for a raw trace
 	rest    *minisock.Follower // nil for a raw trace
-	lister  *snapshot.Minisocks
-	summer  *summarizer // nil if no summary is wanted
+	summer  *summarizer        // nil if no summary is wanted
 }
 
 // newWay joins the stages that the trace needs.
 func (a *app) newWay(source pipeline.Source, places pipeline.Stage, flags *traceFlags, show show, sink pipeline.Sink) *way {
 	w := &way{source: source}
 	if show.subject != output.OfRaw {
-		w.lister = &snapshot.Minisocks{}
 		w.rest = minisock.Follow(source, minisock.Options{
-			Lister: w.lister, Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
+			Lister: a.minisocks(), Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
 		})
 		w.source = w.rest
 		w.tracker = conn.NewTracker(int(flags.maxConns))
@@ -57,7 +54,6 @@ func ktime() uint64 { return uint64(readClock(unix.CLOCK_MONOTONIC)) }
 func (w *way) close() {
 	if w.rest != nil {
 		w.rest.Close()
-		w.lister.Close()
 	}
 }
 

@@ -287,13 +287,16 @@ func sendWithSyn(t *testing.T, to netip.AddrPort) {
 // TestAcceptWait keeps a connection in the accept queue.
 func TestAcceptWait(t *testing.T) {
 	const held = 200 * time.Millisecond
-	for _, exact := range []bool{false, true} {
-		name, options := "by the first I/O", probe.Options{}
-		if exact {
-			name, options.AcceptProbe = "by the accept", probe.AcceptAlways
-		}
-		t.Run(name, func(t *testing.T) {
-			k := track(t, options)
+	for _, test := range []struct {
+		name         string
+		reads, exact bool
+	}{
+		{"by the first I/O", true, false},
+		{"by the accept", false, true},
+		{"by the accept, with I/O", true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			k := track(t, probe.Options{AcceptProbe: test.exact})
 			ns := kerneltest.NewNetns(t)
 			var began, ended uint64
 			ns.Do(t, func() {
@@ -308,14 +311,16 @@ func TestAcceptWait(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if exact { // without any I/O
+				if test.exact {
 					ended = ktime()
-					server.Close()
-				} else {
-					server.Read(make([]byte, 5))
-					ended = ktime()
-					server.Close()
 				}
+				if test.reads {
+					server.Read(make([]byte, 5))
+				}
+				if !test.exact {
+					ended = ktime()
+				}
+				server.Close()
 				drain(client)
 				client.Close()
 				l.Close()
@@ -327,7 +332,7 @@ func TestAcceptWait(t *testing.T) {
 				}
 				w := e.AcceptWait
 				least, most := time.Duration(began-established), time.Duration(ended-established)
-				if !w.Known || w.AtMost == exact || w.Time < least || w.Time > most {
+				if !w.Known || w.AtMost == test.exact || w.Time < least || w.Time > most {
 					t.Errorf("waited %+v, want from %v to %v", w, least, most)
 				}
 			}

@@ -96,8 +96,7 @@ func (l *life) begin(e *event.Event) {
 		l.role = event.RoleListener
 	case e.OldState == event.SynSent:
 		l.role = event.RoleClient
-	case e.OldState == event.Listen && e.NewState == event.SynRecv, e.OldState == event.SynRecv,
-		e.Facts.Flags.Has(event.Child):
+	case e.OldState == event.Listen && e.NewState == event.SynRecv, e.OldState == event.SynRecv:
 		l.role = event.RoleServer
 	}
 }
@@ -122,8 +121,11 @@ func (l *life) meet(e *event.Event) {
 	if e.Accepted != 0 {
 		l.endWait(e.Accepted, false)
 	}
-	if e.NewState == event.SynRecv && l.role == event.RoleClient && e.Local == e.Remote {
+	switch {
+	case e.NewState == event.SynRecv && l.role == event.RoleClient && e.Local == e.Remote:
 		l.role = event.RoleSelf
+	case l.role == event.RoleUnknown && e.Facts.Flags.Has(event.Child):
+		l.role = event.RoleServer
 	}
 	l.noteClose(e)
 }
@@ -166,11 +168,14 @@ func (l *life) enter(state event.State, ktime uint64) {
 	l.state = state
 }
 
-// serve notes the first to use an accepted connection: he must have accepted
-// it before.
+// serve notes who accepted the connection, or was the first to use it: it must
+// have been accepted before.
 func (l *life) serve(e *event.Event) {
 	l.owner = ownerOf(e)
-	if e.Owner.Source == event.SourceIO {
+	switch {
+	case e.Accepted != 0:
+		l.endWait(e.Accepted, false)
+	case e.Owner.Source == event.SourceIO:
 		l.endWait(e.Ktime, true)
 	}
 }

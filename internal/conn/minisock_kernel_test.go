@@ -211,3 +211,29 @@ func TestOlderThanTheTrace(t *testing.T) {
 		}
 	})
 }
+
+// TestSelfConnect has a socket connect to itself.
+func TestSelfConnect(t *testing.T) {
+	k := track(t, probe.Options{})
+	ns := kerneltest.NewNetns(t)
+	ns.Do(t, func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		self := &unix.SockaddrInet4{Port: 40000, Addr: [4]byte{127, 0, 0, 1}}
+		if err := unix.Bind(fd, self); err != nil {
+			t.Error(err)
+		}
+		if err := unix.Connect(fd, self); err != nil {
+			t.Error(err)
+		}
+		unix.Close(fd)
+	})
+	conns := ends(k.awaitEnds(t, ns, 1))
+	if len(conns) != 1 || conns[0].Role != event.RoleSelf || conns[0].End.Reason != event.ReasonFinished || conns[0].Handshake.Connect == 0 {
+		t.Errorf("got %s", describe(conns))
+	}
+	requireAccounted(t, conns)
+}

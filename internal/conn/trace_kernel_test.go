@@ -55,8 +55,7 @@ func track(t testing.TB, o probe.Options) *tracking {
 	if err != nil {
 		t.Fatalf("trace: %v", err)
 	}
-	lister := &snapshot.Minisocks{}
-	rest := minisock.Follow(tracer, minisock.Options{Lister: lister, Ktime: ktime, Wall: steadyClock{}.Wall, Max: 1 << 20})
+	rest := minisock.Follow(tracer, minisock.Options{Lister: &snapshot.Minisocks{}, Ktime: ktime, Wall: steadyClock{}.Wall, Max: 1 << 20})
 	k := &tracking{}
 	k.changed = sync.NewCond(&k.mu)
 	done := make(chan struct{})
@@ -68,7 +67,6 @@ func track(t testing.TB, o probe.Options) *tracking {
 		tracer.Stop()
 		<-done
 		rest.Close()
-		lister.Close()
 		tracer.Close()
 		if k.err != nil {
 			t.Errorf("trace: %v", k.err)

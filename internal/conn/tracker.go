@@ -11,7 +11,7 @@ import (
 )
 
 // DefaultMaxConns is how many connections a Tracker follows at a time unless
-// it is told otherwise: they take some 330 MiB.
+// it is told otherwise: they take some 400 MiB.
 const DefaultMaxConns = 1_000_000
 
 // Tracker is a pipeline stage that follows every connection. It completes the

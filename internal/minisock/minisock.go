@@ -21,6 +21,7 @@ type Lister interface {
 	Load() error
 	Spaces() map[uint32]snapshot.Space
 	List(netns uint32, found func(wire.Minisock)) (snapshot.Space, error)
+	Close()
 }
 
 // Source gives events, as a pipeline.Source does.
@@ -90,10 +91,12 @@ func Follow(inner Source, o Options) *Follower {
 	return f
 }
 
-// Close ends the asking. It may be called from any goroutine, once.
+// Close ends the asking and closes the Lister. It may be called from any
+// goroutine, once.
 func (f *Follower) Close() {
 	close(f.stop)
 	<-f.done
+	f.o.Lister.Close()
 }
 
 // Err is why some minisocks cannot be followed; nil if all can, as far as is

@@ -25,6 +25,7 @@ type tables struct {
 }
 
 func (l *tables) Load() error { return l.load }
+func (l *tables) Close()      {}
 
 func (l *tables) Spaces() map[uint32]snapshot.Space { return map[uint32]snapshot.Space{} }
 

@@ -21,7 +21,7 @@ import (
 // wanted.
 var auxiliary = []struct {
 	program, tracepoint string
-	wanted              func(o *Options, kernel *btf.Spec) bool
+	wanted              func(o *Options) bool
 }{
 	{"received", "sock_recv_length", always}, // since Linux 6.3
 	{"sent", "sock_send_length", always},     // since Linux 6.3
@@ -33,15 +33,11 @@ var auxiliary = []struct {
 }
 
 // wantsSegments: what changes no state is no business of a raw trace.
-func wantsSegments(o *Options, _ *btf.Spec) bool { return !o.SelfTransitions }
+func wantsSegments(o *Options) bool { return !o.SelfTransitions }
 
-func always(*Options, *btf.Spec) bool { return true }
+func always(*Options) bool { return true }
 
-// wantsAccept: where the first input or output tells who serves a connection,
-// the costly way is not needed.
-func wantsAccept(o *Options, kernel *btf.Spec) bool {
-	return o.AcceptProbe == AcceptAlways || o.AcceptProbe == AcceptIfNeeded && !hasTracepoint(kernel, "sock_recv_length")
-}
+func wantsAccept(o *Options) bool { return o.AcceptProbe }
 
 // load makes the maps and programs, as the options want them.
 func (t *Tracer) load(o Options) error {
@@ -59,7 +55,7 @@ func (t *Tracer) load(o Options) error {
 	}
 	t.resets = resetNamesOf(kernel)
 	for _, aux := range auxiliary {
-		if !hasTracepoint(kernel, aux.tracepoint) || !aux.wanted(&o, kernel) {
+		if !hasTracepoint(kernel, aux.tracepoint) || !aux.wanted(&o) {
 			delete(spec.Programs, aux.program)
 		}
 	}

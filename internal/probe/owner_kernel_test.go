@@ -495,7 +495,7 @@ func TestPIDsOfANamespace(t *testing.T) {
 func TestAcceptProbeNamesTheWorker(t *testing.T) {
 	kerneltest.Require(t)
 	ns := kerneltest.NewNetns(t)
-	c := trace(t, Options{AcceptProbe: AcceptAlways})
+	c := trace(t, Options{AcceptProbe: true})
 	if err := c.detach(); err != nil {
 		t.Fatal(err)
 	}
@@ -535,16 +535,12 @@ func TestAcceptProbeNamesTheWorker(t *testing.T) {
 	}
 }
 
-func TestAcceptProbeOnlyWhereItIsNeeded(t *testing.T) {
+func TestAcceptProbeOnlyWhereItIsWanted(t *testing.T) {
 	kerneltest.Require(t)
-	for want, probe := range map[bool]AcceptProbe{true: AcceptAlways, false: AcceptNever} {
-		c := trace(t, Options{AcceptProbe: probe})
-		if loaded := c.objects.Programs["accepted"] != nil; loaded != want {
-			t.Errorf("with %v the program is loaded: %v", probe, loaded)
+	for _, wanted := range []bool{true, false} {
+		c := trace(t, Options{AcceptProbe: wanted})
+		if loaded := c.objects.Programs["accepted"] != nil; loaded != wanted {
+			t.Errorf("wanted: %v, loaded: %v", wanted, loaded)
 		}
-	}
-	c := trace(t, Options{AcceptProbe: AcceptIfNeeded})
-	if c.objects.Programs["accepted"] != nil && c.objects.Programs["received"] != nil {
-		t.Error("loaded, though input and output tell as much")
 	}
 }

@@ -23,7 +23,7 @@ import (
 // Backend names the kernel mechanisms that a Tracer uses.
 const Backend = "tp_btf, ring buffer, socket storage"
 
-// DefaultBufferSize is the ring buffer's size in bytes: it holds some 30,000
+// DefaultBufferSize is the ring buffer's size in bytes: it holds some 20,000
 // transitions.
 const DefaultBufferSize = 4 << 20
 
@@ -45,8 +45,9 @@ type Options struct {
 	// SelfTransitions reports states that were set anew without a change,
 	// and counts durations from them.
 	SelfTransitions bool
-	// AcceptProbe says when the program runs that learns of each accept().
-	AcceptProbe AcceptProbe
+	// AcceptProbe runs the program that learns of each accept(). It slows every
+	// system call of the machine by some 30 %.
+	AcceptProbe bool
 	// PIDNamespace is the inode number of the PID namespace whose process ids
 	// are told; zero means the machine's.
 	PIDNamespace uint32
@@ -55,20 +56,6 @@ type Options struct {
 	BufferSize int
 	Clock      Clock
 }
-
-// AcceptProbe says when the program runs that learns of each accept(): it slows
-// every system call of the machine by some 30 %.
-type AcceptProbe uint8
-
-const (
-	// AcceptNever leaves it out.
-	AcceptNever AcceptProbe = iota
-	// AcceptIfNeeded runs it where the kernel has no tracepoints of a
-	// socket's input and output, before Linux 6.3.
-	AcceptIfNeeded
-	// AcceptAlways runs it in any case.
-	AcceptAlways
-)
 
 // Tracer is a pipeline.Source of live events. Read and Pending belong to one
 // goroutine; Stop may be called from any other.
@@ -115,7 +102,7 @@ func Open(o Options) (*Tracer, error) {
 const maxNap = 10 * time.Millisecond
 
 // napFor is how long the reader may sleep between sweeps of a ring buffer of
-// so many bytes. The default one then fills by a seventh at the highest rate
+// so many bytes. The default one then fills by a fifth at the highest rate
 // that two CPUs were seen to reach, 430,000 transitions/s; smaller ones get
 // proportionally less.
 func napFor(bufferSize int) time.Duration {

@@ -72,11 +72,28 @@ func (s *Summary) addTimes(e *event.Event) {
 		s.wait.add(e.AcceptWait.Time)
 		s.waitAtMost = s.waitAtMost || e.AcceptWait.AtMost
 	}
-	for state := event.Established; int(state) < len(e.Times); state++ {
-		if d := e.Times[state]; d > 0 {
+	if e.Before {
+		return // of one of its states only a part was seen
+	}
+	for state, d := range e.Times {
+		if d > 0 && !isBookkeeping(e, event.State(state)) {
 			s.states[state].add(d)
 		}
 	}
+}
+
+// isBookkeeping tells whether a time says nothing of the connection: a server's
+// socket passes through SYN_RECV when the handshake is over already, unless it
+// was born by a SYN with data (Fast Open).
+func isBookkeeping(e *event.Event, state event.State) bool {
+	return state == event.SynRecv && e.Role == event.RoleServer && e.Handshake.Way != event.WayFastOpen
+}
+
+// lifeOrder are the states of a connection in the order in which it can pass
+// through them (RFC 9293, figure 5).
+var lifeOrder = [...]event.State{
+	event.SynSent, event.SynRecv, event.Established, event.FinWait1, event.FinWait2, event.Closing,
+	event.CloseWait, event.LastAck,
 }
 
 // defaultWidth is for output that has no width of its own.
@@ -202,7 +219,7 @@ func (s *Summary) appendTimes(dst []byte, width int) []byte {
 	} else {
 		row("accept wait", &s.wait)
 	}
-	for state := event.Established; int(state) < len(s.states); state++ {
+	for _, state := range lifeOrder {
 		row("in "+state.String(), &s.states[state])
 	}
 	if len(dst) == rows {
