@@ -27,6 +27,9 @@ type Column struct {
 	Cut Cut
 	// Number says that the data is a JSON number, and not a string.
 	Number bool
+	// Remark says that it is empty where there is nothing to say, which is not
+	// the same as not known.
+	Remark bool
 	// Of are the groups of the column.
 	Of Groups
 	// Data appends the value for programs to read.

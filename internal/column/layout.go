@@ -132,10 +132,10 @@ func (l *Layout) AppendHeader(dst []byte) []byte {
 }
 
 // AppendCell puts the value that dst has from start on into shape as the i-th
-// cell of its line: shortened where the layout says so, "-" where it is empty,
-// padded unless it is the last.
+// cell of its line: shortened where the layout says so, "-" where it is empty
+// and no remark, padded unless it is the last.
 func (l *Layout) AppendCell(dst []byte, start, i int) []byte {
-	if len(dst) == start {
+	if len(dst) == start && !l.Columns[i].Remark {
 		dst = append(dst, '-')
 	}
 	chars := utf8.RuneCount(dst[start:])

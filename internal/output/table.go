@@ -1,6 +1,7 @@
 package output
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 
@@ -177,7 +178,7 @@ func (t *table) Write(e *event.Event) error {
 			line = append(line, colorOff...)
 		}
 	}
-	line = append(line, '\n')
+	line = append(bytes.TrimRight(line, " "), '\n')
 	if t.below {
 		line = t.appendNote(line, e)
 	}
