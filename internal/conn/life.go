@@ -257,6 +257,9 @@ func (l *life) complete(d *event.Event, state event.State) {
 	d.NewState = state
 	d.Ktime = l.since // of the end, which no event is before
 	d.Since, d.Before = l.began, l.before
+	if l.before && l.began == l.since {
+		d.Since, d.Before = 0, false // nothing is known of its life but the end
+	}
 	d.Handshake, d.AcceptWait = l.handshake, l.wait
 	for s := range l.times {
 		d.Times[s] = time.Duration(l.times[s])
