@@ -90,7 +90,9 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) error {
 	l := t.lives.find(e.Cookie)
 	if l != nil && begins(e) {
-		t.lives.remove(l) // its end went unseen
+		if err := t.endUnseen(l, e, next); err != nil {
+			return err
+		}
 		l = nil
 	}
 	if l == nil {
@@ -113,6 +115,20 @@ func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) erro
 		return next(e)
 	}
 	return t.close(l, e, next)
+}
+
+// endUnseen hands on the end of a connection whose socket has begun another:
+// when and why it ended is not known.
+func (t *Tracker) endUnseen(l *life, e *event.Event, next func(*event.Event) error) error {
+	from := l.state
+	l.state = 0
+	l.enter(event.Close, e.Ktime)
+	l.describe(&t.derived, e)
+	t.derived.Kind, t.derived.OldState = event.KindConn, from
+	t.derived.End.First = l.first
+	l.complete(&t.derived, event.Close)
+	t.lives.remove(l)
+	return next(&t.derived)
 }
 
 // close handles a transition to CLOSE, which may be one to a minisock.

@@ -232,6 +232,28 @@ func TestGapIsNotAttributed(t *testing.T) {
 	}
 }
 
+// TestUnseenEnd has a socket begin a second connection before the end of its
+// first was seen: that is told as not known, and leaves nothing to the second.
+func TestUnseenEnd(t *testing.T) {
+	out, tracker := replay(t, 4, []event.Event{
+		change(1, 1000, 0, event.Close, event.SynSent),
+		change(1, 2000, 1000, event.SynSent, event.Established),
+		change(1, 5000, 0, event.Close, event.SynSent),
+		change(1, 7000, 5000, event.SynSent, event.Close),
+	})
+	conns := ends(out)
+	if len(conns) != 2 || tracker.Tracked() != 0 {
+		t.Fatalf("got %s", describe(conns))
+	}
+	first, second := conns[0], conns[1]
+	if first.End.Reason != event.ReasonNone || first.Times[event.SynSent] != 1000 || first.Times[0] != 3000 || first.Times[event.Established] != 0 {
+		t.Errorf("the first: %s %v", describeEnd(&first), first.Times)
+	}
+	if second.Times[event.SynSent] != 2000 || second.Since != 5000 || second.Handshake.Connect != 0 {
+		t.Errorf("the second: %s %v", describeEnd(&second), second.Times)
+	}
+}
+
 // TestResetsAreWaitedFor tells the end of a connection that sends a reset only
 // when that was reported, or does not come.
 func TestResetsAreWaitedFor(t *testing.T) {
