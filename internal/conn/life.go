@@ -38,6 +38,7 @@ type life struct {
 	first      event.Side // who closed first
 	signal     uint8      // that killed its process
 	before     bool       // it began before began
+	small      bool       // its socket is gone, and has left a minisock
 	uidUnknown bool
 	waitTold   bool
 	closed     bool // close() was called, and dataAtClose is known

@@ -121,6 +121,10 @@ func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) erro
 // when and why it ended is not known.
 func (t *Tracker) endUnseen(l *life, e *event.Event, next func(*event.Event) error) error {
 	from := l.state
+	if from == event.TimeWait { // told already; the minisock lives on beside the new connection
+		t.lives.remove(l)
+		return nil
+	}
 	l.state = 0
 	l.enter(event.Close, e.Ktime)
 	l.describe(&t.derived, e)
@@ -134,6 +138,7 @@ func (t *Tracker) endUnseen(l *life, e *event.Event, next func(*event.Event) err
 // close handles a transition to CLOSE, which may be one to a minisock.
 func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) error {
 	rest := Minisock(e)
+	l.small = rest != event.Close
 	if rest == event.FinWait2 { // no change: the minisock is in the same state
 		l.traffic = l.trafficOf(e)
 		return nil
@@ -159,7 +164,7 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 // minisock handles what was seen of a minisock.
 func (t *Tracker) minisock(e *event.Event, next func(*event.Event) error) error {
 	l := t.lives.find(e.Cookie)
-	if l == nil || l.state == e.NewState {
+	if l == nil || !l.small || l.state == e.NewState {
 		return nil
 	}
 	return t.leave(l, e, e.NewState, event.End{
@@ -214,7 +219,7 @@ func (t *Tracker) resetSent(e *event.Event, next func(*event.Event) error) error
 		if err := next(e); err != nil {
 			return err
 		}
-		if l.state != event.FinWait2 || e.OldState == event.FinWait2 {
+		if !l.small || l.state != event.FinWait2 {
 			return nil
 		}
 		return t.leave(l, e, event.Close, event.End{

@@ -254,6 +254,27 @@ func TestUnseenEnd(t *testing.T) {
 	}
 }
 
+// TestMinisockBesideANewConnection has a socket begin a second connection while
+// the minisock of its first, which has the same cookie, is in TIME_WAIT: the
+// end of the one is not the other's.
+func TestMinisockBesideANewConnection(t *testing.T) {
+	first := life(1, 1000)
+	gone := first[len(first)-1]
+	out, tracker := replay(t, 4, append(first[:len(first)-1],
+		change(1, 5000, 0, event.Close, event.SynSent),
+		change(1, 6000, 5000, event.SynSent, event.Established),
+		gone,
+		change(1, 9000, 6000, event.Established, event.Close),
+	))
+	conns := ends(out)
+	if len(conns) != 2 || tracker.Tracked() != 0 {
+		t.Fatalf("got %s", describe(conns))
+	}
+	if conns[0].NewState != event.TimeWait || conns[1].NewState != event.Close || conns[1].Times[event.Established] != 3000 {
+		t.Errorf("got %s", describe(conns))
+	}
+}
+
 // TestResetsAreWaitedFor tells the end of a connection that sends a reset only
 // when that was reported, or does not come.
 func TestResetsAreWaitedFor(t *testing.T) {
