@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"internal/output":     {"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline"},
 	"internal/pipeline":   {"tcpstates/internal/event"},
 	"internal/kerneltest": {"tcpstates/internal/event", "tcpstates/internal/thread", "golang.org/x/sys/..."},
+	"internal/golden":     {"github.com/google/go-cmp/cmp"},
 	"internal/thread":     {"golang.org/x/sys/..."},
 	"internal/snapshot": {
 		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/event", "tcpstates/internal/thread",
@@ -72,7 +73,7 @@ func TestRoomsImportWhatTheyMay(t *testing.T) {
 			if !standard[path] && !slices.ContainsFunc(allowed, func(rule string) bool { return matches(rule, path) }) {
 				t.Errorf("%s may not import %s", room, path)
 			}
-			if path == "tcpstates/internal/kerneltest" {
+			if path == "tcpstates/internal/kerneltest" || path == "tcpstates/internal/golden" {
 				t.Errorf("%s imports %s outside of its tests", room, path)
 			}
 		}

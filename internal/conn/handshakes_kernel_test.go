@@ -305,20 +305,20 @@ func TestAcceptWait(t *testing.T) {
 				client.Write([]byte("hello"))
 				k.awaitChange(t, ns, event.SynRecv, event.Established)
 				time.Sleep(held) // what a busy server does
-				began = ktime()
+				began = kerneltest.Ktime()
 				server, err := l.AcceptTCP()
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				if test.exact {
-					ended = ktime()
+					ended = kerneltest.Ktime()
 				}
 				if test.reads {
 					server.Read(make([]byte, 5))
 				}
 				if !test.exact {
-					ended = ktime()
+					ended = kerneltest.Ktime()
 				}
 				server.Close()
 				drain(client)

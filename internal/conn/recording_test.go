@@ -1,17 +1,15 @@
 package conn_test
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"tcpstates/internal/event"
+	"tcpstates/internal/golden"
 	"tcpstates/internal/record"
 )
-
-var update = flag.Bool("update", false, "rewrite the recordings and what is told of them")
 
 // recordings is where the events of scenarios are kept as text.
 const recordings = "../../testdata/rec"
@@ -19,7 +17,7 @@ const recordings = "../../testdata/rec"
 // keepRecording rewrites the recording of a scenario, if that is asked for.
 func keepRecording(t *testing.T, name string, events []event.Event) {
 	t.Helper()
-	if !*update || t.Failed() {
+	if !*golden.Update || t.Failed() {
 		return
 	}
 	var text []byte

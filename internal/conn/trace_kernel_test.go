@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
 	"tcpstates/internal/kerneltest"
@@ -21,19 +19,6 @@ import (
 func TestMain(m *testing.M) {
 	kerneltest.Main()
 	os.Exit(m.Run())
-}
-
-// steadyClock shows the kernel's own time.
-type steadyClock struct{}
-
-func (steadyClock) Sync()                        {}
-func (steadyClock) Wall(ktime uint64) int64      { return int64(ktime) }
-func (steadyClock) In(d time.Duration) time.Time { return time.Now().Add(d) }
-
-func ktime() uint64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return uint64(ts.Nano())
 }
 
 // tracking is a trace with a Tracker under way, that keeps what comes in and
@@ -50,12 +35,12 @@ type tracking struct {
 func track(t testing.TB, o probe.Options) *tracking {
 	t.Helper()
 	kerneltest.Require(t)
-	o.Clock = steadyClock{}
+	o.Clock = kerneltest.SteadyClock{}
 	tracer, err := probe.Open(o)
 	if err != nil {
 		t.Fatalf("trace: %v", err)
 	}
-	rest := minisock.Follow(tracer, minisock.Options{Lister: &snapshot.Minisocks{}, Ktime: ktime, Wall: steadyClock{}.Wall, Max: 1 << 20})
+	rest := minisock.Follow(tracer, minisock.Options{Lister: &snapshot.Minisocks{}, Ktime: kerneltest.Ktime, Wall: kerneltest.SteadyClock{}.Wall, Max: 1 << 20})
 	k := &tracking{}
 	k.changed = sync.NewCond(&k.mu)
 	done := make(chan struct{})

@@ -14,10 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
+	"tcpstates/internal/golden"
 	"tcpstates/internal/output"
 	"tcpstates/internal/record"
 )
@@ -62,19 +61,7 @@ func TestRecordings(t *testing.T) {
 			out, _ := replay(t, conn.DefaultMaxConns, in)
 			requireAccounted(t, ends(out))
 			got := render(t, output.OfTransitions, out) + "\n" + render(t, output.OfConns, out)
-			golden := strings.TrimSuffix(file, ".rec") + ".txt"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("%s -want +got:\n%s", golden, diff)
-			}
+			golden.Check(t, strings.TrimSuffix(file, ".rec")+".txt", got)
 		})
 	}
 }

@@ -174,7 +174,7 @@ func (r *Relay) arrive(data []byte, fromClient bool) (c cargo, carried bool) {
 	p.FromClient = fromClient
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.Arrived = monotonic()
+	p.Arrived = Ktime()
 	c = cargo{data: data, due: p.Arrived + uint64(r.delay), entry: -1}
 	if !isTCP {
 		return c, true
@@ -191,7 +191,7 @@ func (r *Relay) arrive(data []byte, fromClient bool) (c cargo, carried bool) {
 func (r *Relay) deliver(to *os.File, c cargo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := monotonic()
+	now := Ktime()
 	if _, err := to.Write(c.data); err != nil {
 		r.report("write to", err)
 		return
@@ -206,7 +206,7 @@ func (r *Relay) deliver(to *os.File, c cargo) {
 // milliseconds alone, so the last two are the kernel's to wait.
 func (r *Relay) wait(due uint64) {
 	const last = 2 * time.Millisecond
-	if left := time.Duration(due-monotonic()) - last; left > 0 {
+	if left := time.Duration(due-Ktime()) - last; left > 0 {
 		select {
 		case <-time.After(left):
 		case <-r.stop:
@@ -300,11 +300,4 @@ func setUpTUN(file int, local, peer netip.Addr) error {
 		request.SetInet4Addr(peer.AsSlice()), unix.IoctlIfreq(fd, unix.SIOCSIFDSTADDR, request),
 		linkUp(name),
 	)
-}
-
-// monotonic is the present time in nanoseconds of CLOCK_MONOTONIC.
-func monotonic() uint64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // fails for a bad clock alone
-	return uint64(ts.Nano())
 }

@@ -19,10 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tcpstates/internal/event"
+	"tcpstates/internal/golden"
 	"tcpstates/internal/pipeline"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -287,19 +286,7 @@ func TestGoldens(t *testing.T) {
 	for name, test := range goldens {
 		t.Run(name, func(t *testing.T) {
 			got, _ := render(t, test.format, test.options)
-			path := filepath.Join(goldenDir, name+".txt")
-			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("%s -want +got:\n%s", path, diff)
-			}
+			golden.Check(t, filepath.Join(goldenDir, name+".txt"), got)
 		})
 	}
 }

@@ -19,14 +19,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// steadyClock shows the kernel's own time.
-type steadyClock struct{}
-
-func (steadyClock) Sync()                   {}
-func (steadyClock) Wall(ktime uint64) int64 { return int64(ktime) }
-
-func (steadyClock) In(d time.Duration) time.Time { return time.Now().Add(d) }
-
 // collector is a trace under way that keeps its events.
 type collector struct {
 	*Tracer
@@ -40,7 +32,7 @@ type collector struct {
 // trace begins a trace that ends with the test at the latest.
 func trace(t testing.TB, o Options) *collector {
 	t.Helper()
-	o.Clock = steadyClock{}
+	o.Clock = kerneltest.SteadyClock{}
 	tracer, err := Open(o)
 	if err != nil {
 		t.Fatalf("trace: %v", err)
@@ -431,7 +423,7 @@ func connectFrom(t *testing.T, l *net.TCPListener, port int) {
 func TestLossIsCounted(t *testing.T) {
 	kerneltest.Require(t)
 	ns := kerneltest.NewNetns(t)
-	tracer, err := Open(Options{BufferSize: os.Getpagesize(), Clock: steadyClock{}})
+	tracer, err := Open(Options{BufferSize: os.Getpagesize(), Clock: kerneltest.SteadyClock{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -518,7 +510,7 @@ func TestNothingStaysBehind(t *testing.T) {
 	kerneltest.Require(t)
 	before := kerneltest.OpenFiles(t)
 	for range 3 {
-		tracer, err := Open(Options{Clock: steadyClock{}})
+		tracer, err := Open(Options{Clock: kerneltest.SteadyClock{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -537,7 +529,7 @@ func TestNothingStaysBehind(t *testing.T) {
 func TestCloseWhileStopping(t *testing.T) {
 	kerneltest.Require(t)
 	for range 5 {
-		tracer, err := Open(Options{Clock: steadyClock{}})
+		tracer, err := Open(Options{Clock: kerneltest.SteadyClock{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,12 +1,10 @@
 package summary
 
 import (
-	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,9 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tcpstates/internal/event"
+	"tcpstates/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 const (
 	us = time.Microsecond
@@ -116,18 +113,7 @@ func TestGoldens(t *testing.T) {
 		t.Run(fmt.Sprint(width), func(t *testing.T) {
 			got := string(of(scene()).AppendText(nil, width))
 			path := filepath.Join("testdata", fmt.Sprintf("summary-%d.txt", width))
-			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("%s -want +got:\n%s", path, diff)
-			}
+			golden.Check(t, path, got)
 		})
 	}
 }
