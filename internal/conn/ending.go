@@ -13,15 +13,21 @@ import (
 // all (TCP_LINGER2, tcp(7)).
 func Minisock(e *event.Event) event.State {
 	f := &e.Facts
-	if e.Kind != event.KindTransition || e.NewState != event.Close || f.Err != 0 {
+	if e.Kind != event.KindTransition || e.NewState != event.Close {
 		return event.Close
 	}
-	inFinWait2 := e.OldState == event.FinWait2
-	switch {
-	case (inFinWait2 || e.OldState == event.Closing) && f.Flags.Has(event.Done):
-		return event.TimeWait
-	case inFinWait2 && f.Flags.Has(event.Dead) && f.Linger2 >= 0 && !f.Flags.Has(event.SentReset):
-		return event.FinWait2
+	switch e.OldState {
+	case event.FinWait2:
+		switch {
+		case f.Flags.Has(event.Done): // whatever error nobody has asked for
+			return event.TimeWait
+		case f.Err == 0 && f.Flags.Has(event.Dead) && f.Linger2 >= 0 && !f.Flags.Has(event.SentReset):
+			return event.FinWait2
+		}
+	case event.Closing: // there the FIN has come in any case
+		if f.Err == 0 {
+			return event.TimeWait
+		}
 	}
 	return event.Close
 }
@@ -65,6 +71,8 @@ func (l *life) firstOf(e *event.Event) event.Side {
 func (l *life) why(e *event.Event) (event.Reason, event.Cause) {
 	err := syscall.Errno(e.Facts.Err)
 	switch {
+	case e.NewState == event.TimeWait:
+		return event.ReasonFinished, event.CauseNone
 	case e.OldState == event.Listen:
 		return event.ReasonListenerClosed, event.CauseNone
 	case err == 0:
@@ -117,11 +125,8 @@ func timedOut(e *event.Event) event.Cause {
 // whyInPeace tells the reason of an end without an error.
 func whyInPeace(e *event.Event) (event.Reason, event.Cause) {
 	f := &e.Facts
-	if e.NewState == event.TimeWait {
-		return event.ReasonFinished, event.CauseNone
-	}
 	switch e.OldState {
-	case event.LastAck, event.Closing, event.TimeWait:
+	case event.LastAck:
 		return event.ReasonFinished, event.CauseNone
 	case event.SynSent:
 		if f.Shutdown == 0 && f.SegsOut == 0 {

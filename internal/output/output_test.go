@@ -392,7 +392,7 @@ func TestStartAndStopInJSON(t *testing.T) {
 func TestDropInsTellOfLossBesideTheData(t *testing.T) {
 	for _, format := range []string{"bcc", "libbpf"} {
 		out, notes := render(t, format, Options{})
-		if !strings.Contains(notes, "1234 transitions lost") || strings.Contains(out, "lost") {
+		if !strings.Contains(notes, "1234 events lost") || strings.Contains(out, "lost") {
 			t.Errorf("%s: the notes are %q", format, notes)
 		}
 	}
