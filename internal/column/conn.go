@@ -53,9 +53,9 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Cause.String()...) }}
 	First = Column{Name: "first", Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.First.String()...) }}
-	Errno = Column{Name: "errno", Of: Timed, Data: errno}
+	Errno = Column{Name: "errno", Header: "ERRNO", Width: 12, Of: Timed, Data: errno}
 	// Reset is also what a reset's own event is about.
-	Reset = Column{Name: "reset", Of: Timed, Data: reset}
+	Reset = Column{Name: "reset", Header: "RESET", Width: 24, Of: Timed, Data: reset}
 	// Signal is also told when it closes a connection.
 	Signal = Column{Name: "signal", Of: Concluded, Data: signal}
 

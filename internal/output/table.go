@@ -68,6 +68,9 @@ func (t *table) choose(laddr, raddr *column.Column, wide bool) []*column.Column 
 			&column.Container, &column.Unit, &column.Cgroup)
 	}
 	if t.options.Of == OfTransitions {
+		if wide {
+			columns = append(columns, &column.Role, &column.Errno, &column.Reset)
+		}
 		columns = append(columns, &column.Why)
 	}
 	return columns
@@ -82,7 +85,7 @@ func (t *table) chooseForConns(laddr, raddr *column.Column, wide bool) []*column
 		columns = append(columns, column.InStates...)
 		columns = append(columns, &column.Out, &column.In, &column.SegsOut, &column.SegsIn, &column.Retransmits,
 			&column.Sock, &column.Netns, &column.CloserPID, &column.CloserComm,
-			&column.Container, &column.Unit, &column.Cgroup)
+			&column.Container, &column.Unit, &column.Cgroup, &column.Errno, &column.Reset)
 	}
 	return append(columns, &column.Why)
 }
