@@ -48,6 +48,9 @@ enum event_facts {
 	FACT_GOT_RESET = 1 << 7,    /* tcp_reset was called for it */
 	FACT_SENT_RESET = 1 << 8,   /* it sent a reset, for reset_reason */
 	FACT_CHILD = 1 << 9,	    /* it has a listener's limit of waiting connections: it was one, or its child */
+	FACT_ALL_ACKED = 1 << 10,   /* the peer has acknowledged all that was sent, a FIN included */
+	FACT_REPAIR = 1 << 11,	    /* TCP_REPAIR is on: it does not speak to the peer */
+	FACT_UNREAD = 1 << 12,	    /* data has come that nobody has read */
 };
 
 /* A process: its id (thread group id) and its name, the group leader's. */

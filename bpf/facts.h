@@ -54,6 +54,13 @@ static __always_inline __u16 facts_of(const struct tcp_sock *tp, const struct li
 		facts |= FACT_COOKIE;
 	if (sk->sk_max_ack_backlog)
 		facts |= FACT_CHILD;
+	if (tp->snd_una == tp->write_seq)
+		facts |= FACT_ALL_ACKED;
+	/* A FIN counts as one byte, and is never read. */
+	if (tp->rcv_nxt - tp->copied_seq > !!(flags & 1 << SOCK_DONE))
+		facts |= FACT_UNREAD;
+	if (BPF_CORE_READ_BITFIELD(tp, repair))
+		facts |= FACT_REPAIR;
 	if (life && life->got_reset)
 		facts |= FACT_GOT_RESET;
 	if (life && life->sent_reset)

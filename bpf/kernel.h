@@ -81,6 +81,11 @@ enum {
 	PF_EXITING = 0x4,
 };
 
+/* include/linux/sched/signal.h */
+enum {
+	SIGNAL_GROUP_EXIT = 0x4,
+};
+
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
@@ -196,7 +201,11 @@ struct tcp_sock {
 	__u32 segs_out;
 	__u32 data_segs_in;
 	int linger2;
-	__u8 syn_data_acked : 1;
+	__u32 snd_una;
+	__u32 write_seq;
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u8 syn_data_acked : 1, repair : 1;
 	struct tcp_options_received rx_opt;
 };
 
@@ -261,11 +270,17 @@ struct file {
 	void *private_data;
 };
 
+struct signal_struct {
+	int group_exit_code;
+	unsigned int flags;
+};
+
 struct task_struct {
 	struct task_struct *group_leader;
 	struct css_set *cgroups;
 	struct files_struct *files;
 	struct pid *thread_pid;
+	struct signal_struct *signal;
 	unsigned int flags;
 	int exit_code;
 	int tgid;

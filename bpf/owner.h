@@ -115,13 +115,20 @@ static __always_inline bool closes(int oldstate, int newstate, int err)
 /*
  * The signal that ends the process on the CPU, which is closing what it has
  * open; 0 if it is not ending, or by itself (kernel/exit.c: do_exit; wait(2)
- * has the signal in the low seven bits).
+ * has the signal in the low seven bits). The thread that closes may be one that
+ * was about to end anyway.
  */
 static __always_inline __u8 ending_signal(void)
 {
 	const struct task_struct *task = (void *)bpf_get_current_task_btf();
+	int code;
 
-	return task->flags & PF_EXITING ? task->exit_code & 0x7f : 0;
+	if (!(task->flags & PF_EXITING))
+		return 0;
+	code = task->exit_code;
+	if (task->signal->flags & SIGNAL_GROUP_EXIT)
+		code = task->signal->group_exit_code;
+	return code & 0x7f;
 }
 
 #endif

@@ -7,6 +7,8 @@
  * has put into a socket's storage meanwhile stays: a seed only fills an empty
  * place, in one step with making it.
  */
+#include <bpf/bpf_endian.h>
+
 #include "owner.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -170,8 +172,10 @@ int sockets(struct bpf_iter__tcp *ctx)
 /* A minisock, as the walk over them writes it out. */
 struct minisock {
 	__u64 cookie; /* that of the socket that it is left of */
+	__u16 lport;  /* one socket can leave several, one after the other */
+	__u16 rport;
 	__u8 state;   /* TCP_TIME_WAIT or TCP_FIN_WAIT2 */
-	__u8 pad[7];
+	__u8 pad[3];
 };
 
 _Static_assert(sizeof(struct minisock) == 16, "the reader knows the size");
@@ -192,6 +196,8 @@ int minisocks(struct bpf_iter__tcp *ctx)
 	if (!tw)
 		return 0;
 	left.cookie = bpf_get_socket_cookie((void *)tw);
+	left.lport = skc->skc_num;
+	left.rport = bpf_ntohs(skc->skc_dport);
 	left.state = tw->tw_sk.tw_substate;
 	bpf_seq_write(ctx->meta->seq, &left, sizeof(left));
 	return 0;

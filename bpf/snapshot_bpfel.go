@@ -55,8 +55,10 @@ type SnapshotLife struct {
 type SnapshotMinisock struct {
 	_      structs.HostLayout
 	Cookie uint64
+	Lport  uint16
+	Rport  uint16
 	State  uint8
-	Pad    [7]uint8
+	Pad    [3]uint8
 }
 
 type SnapshotOwner struct {

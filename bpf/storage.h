@@ -38,8 +38,8 @@ struct life {
 	bool holds;	      /* whether held is one */
 	__u8 turn;	      /* which of owners is the owner */
 	bool seeded;	      /* since is when tracing began: state began before */
-	bool got_reset;	      /* a reset came for the connection */
-	bool sent_reset;      /* one was sent, for reset_reason */
+	bool got_reset;	      /* a reset came since the last transition */
+	bool sent_reset;      /* one was sent since then, for reset_reason */
 	__u8 pad[3];
 	__s32 reset_reason;
 	__u32 pad2;
@@ -67,8 +67,6 @@ static __always_inline void forget_connection(struct life *life)
 {
 	life->verdict = UNDECIDED;
 	life->holds = 0;
-	life->got_reset = 0;
-	life->sent_reset = 0;
 }
 
 static __always_inline const struct owner *owner_of(const struct life *life)

@@ -150,6 +150,8 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 	life->state = newstate;
 
 	filter_and_emit(tp, life, &hop);
+	life->got_reset = 0;
+	life->sent_reset = 0;
 }
 
 /*
@@ -271,12 +273,6 @@ static __always_inline void emit_happening(const struct tcp_sock *tp, struct lif
 	emit(tp, life, kind, &now, lport);
 }
 
-/* The storage of a socket that is one, and no minisock or request. */
-static __always_inline struct life *life_if_any(const struct sock *sk)
-{
-	return bpf_sk_storage_get(&lives, (void *)sk, 0, 0);
-}
-
 /* Set before loading: whether the tracepoints have their newer arguments. */
 const volatile bool tells_reset_reason;	    /* since Linux 6.10 */
 const volatile bool tells_retransmit_error; /* since Linux 6.16 */
@@ -285,7 +281,7 @@ SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(reset_received, const struct sock *sk)
 {
 	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
-	struct life *life = life_if_any(sk);
+	struct life *life = life_of(sk); /* also of a socket without: the mark must be kept */
 
 	if (!tp || !life)
 		return 0;
@@ -311,8 +307,10 @@ int reset_sent(__u64 *ctx)
 		return 0;
 	}
 	tp = bpf_skc_to_tcp_sock((void *)sk);
-	life = life_if_any(sk);
-	if (!tp || !life || sk->__sk_common.skc_state == TCP_LISTEN)
+	if (!tp || sk->__sk_common.skc_state == TCP_LISTEN)
+		return 0;
+	life = life_of(sk);
+	if (!life)
 		return 0;
 	life->sent_reset = 1;
 	life->reset_reason = reason;
@@ -330,7 +328,7 @@ int retransmitted(__u64 *ctx)
 	if (tells_retransmit_error && (int)third_argument(ctx))
 		return 0;
 	tp = bpf_skc_to_tcp_sock((void *)sk);
-	life = life_if_any(sk);
+	life = bpf_sk_storage_get(&lives, (void *)sk, 0, 0);
 	if (tp && life)
 		emit_happening(tp, life, EVENT_RETRANSMIT);
 	return 0;

@@ -91,6 +91,9 @@ const (
 	TcpstatesEventFactsFACT_GOT_RESET    TcpstatesEventFacts = 128
 	TcpstatesEventFactsFACT_SENT_RESET   TcpstatesEventFacts = 256
 	TcpstatesEventFactsFACT_CHILD        TcpstatesEventFacts = 512
+	TcpstatesEventFactsFACT_ALL_ACKED    TcpstatesEventFacts = 1024
+	TcpstatesEventFactsFACT_REPAIR       TcpstatesEventFacts = 2048
+	TcpstatesEventFactsFACT_UNREAD       TcpstatesEventFacts = 4096
 )
 
 type TcpstatesEventFlags uint32

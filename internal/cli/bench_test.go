@@ -43,7 +43,7 @@ func BenchmarkStorm(b *testing.B) {
 // counts reads the numbers of the last line.
 func counts(b *testing.B, summary string) (shown, lost float64) {
 	b.Helper()
-	words := strings.Fields(summary) // tcpstates: N events shown, N lost in ...
+	words := strings.Fields(summary) // tcpstates: N transitions shown, N lost in ...
 	if len(words) < 5 {
 		b.Fatalf("a summary of %q", summary)
 	}

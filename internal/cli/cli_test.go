@@ -89,7 +89,7 @@ func (f *fake) Close() error { return nil }
 // noMinisocks is a kernel that has none, or does not tell.
 type noMinisocks struct{ err error }
 
-func (n noMinisocks) Load() error                       { return n.err }
+func (n noMinisocks) Prepare() error                    { return n.err }
 func (n noMinisocks) Spaces() map[uint32]snapshot.Space { return map[uint32]snapshot.Space{} }
 func (n noMinisocks) Close()                            {}
 func (n noMinisocks) List(uint32, func(wire.Minisock)) (snapshot.Space, error) {
@@ -140,7 +140,7 @@ func TestCountEndsTheTrace(t *testing.T) {
 	if lines := strings.Count(out.String(), "\n"); code != 0 || lines != 4 {
 		t.Errorf("exit code %d, %d lines:\n%s", code, lines, &out)
 	}
-	if want := "tcpstates: 3 events shown, 0 lost in the ring buffer, 0 missed by recursion\n"; said != want {
+	if want := "tcpstates: 3 transitions shown, 0 events lost in the ring buffer, 0 missed by recursion\n"; said != want {
 		t.Errorf("stderr is %q, want %q", said, want)
 	}
 }
@@ -152,7 +152,7 @@ func TestDurationEndsTheTrace(t *testing.T) {
 	if code != 0 || !strings.Contains(out.String(), `"shown":2,"lost":7,"missed":1,"gaps":4,"evicted":0}`) {
 		t.Errorf("exit code %d:\n%s", code, &out)
 	}
-	if !strings.HasPrefix(said, "tcpstates: 2 events shown, 7 lost in the ring buffer, 1 missed by recursion; 4 times") {
+	if !strings.HasPrefix(said, "tcpstates: 2 transitions shown, 7 events lost in the ring buffer, 1 missed by recursion; 4 times") {
 		t.Errorf("stderr is %q", said)
 	}
 }
@@ -253,10 +253,10 @@ func TestIncompleteWalkIsTold(t *testing.T) {
 	}{
 		{&fake{walkErr: unix.EPERM}, "tcpstates: older sockets have no owner in this trace"},
 		{&fake{missing: "CAP_X"}, "tcpstates: older sockets without a process, and the containers of processes that have ended, stay unknown: run as root, or with CAP_X, to know them"},
-		{&fake{walk: snapshot.Report{Sockets: 5, Vanished: 1}}, "tcpstates: 0 events shown"},
+		{&fake{walk: snapshot.Report{Sockets: 5, Vanished: 1}}, "tcpstates: 0 transitions shown"},
 	} {
 		code, said := runCommand(t, test.fake, io.Discard, "--duration", "1ms")
-		if code != 0 || !strings.HasPrefix(said, test.want) || !strings.Contains(said, "0 events shown") {
+		if code != 0 || !strings.HasPrefix(said, test.want) || !strings.Contains(said, "0 transitions shown") {
 			t.Errorf("exit code %d, stderr %q, want %q", code, said, test.want)
 		}
 	}

@@ -56,7 +56,7 @@ func (a *app) traceConns(ctx context.Context, flags *connsFlags, formatGiven boo
 		return usagef("-o %s with conns: that tool shows transitions alone: use table, wide, csv or json", format.Name)
 	}
 	return a.trace(ctx, &flags.traceFlags, show{
-		format: format, subject: output.OfConns, keep: flags.keeps, summary: true, summaryOfKept: true,
+		format: format, subject: output.OfConns, what: "connections", keep: flags.keeps, summary: true,
 	})
 }
 

@@ -84,7 +84,7 @@ func TestConnsKeepWhatIsAskedFor(t *testing.T) {
 			t.Errorf("conns %s: exit code %d, connections %q, want %q:\n%s%s", args, code, got, want, &out, said)
 		}
 		shown := strings.Count(want, " ")
-		if !strings.Contains(said, fmt.Sprintf("tcpstates: %d events shown", shown)) {
+		if !strings.Contains(said, fmt.Sprintf("tcpstates: %d connections shown", shown)) {
 			t.Errorf("conns %s: stderr %q", args, said)
 		}
 		total := "summary: no connection ended"

@@ -270,6 +270,18 @@ func (f *traceFlags) bind(flags *pflag.FlagSet) {
 	_ = flags.MarkHidden("ready-file") // fails for a flag that is not there
 }
 
+// transitionsFlags are the flags of the command without a name.
+type transitionsFlags struct {
+	traceFlags
+	summary, raw bool
+}
+
+func (f *transitionsFlags) bind(flags *pflag.FlagSet) {
+	f.traceFlags.bind(flags)
+	flags.BoolVar(&f.summary, "summary", false, "end with a summary on stderr: why connections ended, percentiles of times, slowest handshakes")
+	flags.BoolVar(&f.raw, "raw", false, "show what the tracepoint says, states set anew without a change included, and nothing more")
+}
+
 // outputFormat is the format that the flags ask for.
 func (f *traceFlags) outputFormat(formatGiven bool) (output.Format, error) {
 	format, err := f.showFlags.outputFormat(formatGiven)

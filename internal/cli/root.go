@@ -11,8 +11,7 @@ import (
 
 // newRoot makes the command without a name, which traces.
 func (a *app) newRoot() *cobra.Command {
-	flags := newTraceFlags()
-	raw, summary := false, false
+	flags := &transitionsFlags{traceFlags: newTraceFlags()}
 	cmd := &cobra.Command{
 		Use:   "tcpstates [flags]",
 		Short: "Show every TCP state transition on this machine, live",
@@ -35,14 +34,12 @@ stands before a duration whose beginning was before the trace.`,
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.traceTransitions(cmd.Context(), &flags, raw, summary, cmd.Flags().Changed("output"))
+			return a.traceTransitions(cmd.Context(), flags, cmd.Flags().Changed)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.Flags().SortFlags = false
 	flags.bind(cmd.Flags())
-	cmd.Flags().BoolVar(&summary, "summary", false, "end with a summary on stderr: why connections ended, percentiles of times, slowest handshakes")
-	cmd.Flags().BoolVar(&raw, "raw", false, "show what the tracepoint says, states set anew without a change included, and nothing more")
 	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})

@@ -21,20 +21,24 @@ import (
 	"tcpstates/internal/wire"
 )
 
-// traceTransitions shows every change of state.
-func (a *app) traceTransitions(ctx context.Context, flags *traceFlags, raw, summary, formatGiven bool) error {
-	format, err := flags.outputFormat(formatGiven)
+// traceTransitions shows every change of state. given tells whether a flag was
+// given.
+func (a *app) traceTransitions(ctx context.Context, flags *transitionsFlags, given func(name string) bool) error {
+	format, err := flags.outputFormat(given("output"))
 	if err != nil {
 		return err
 	}
-	show := show{format: format, subject: output.OfTransitions, keep: isNoConn, summary: summary || flags.every > 0}
-	if raw || format.Raw {
-		if show.summary {
-			return usagef("--summary and --every with what the tracepoint says alone: leave out --raw, -o bcc and -o libbpf")
+	show := show{
+		format: format, subject: output.OfTransitions, what: "transitions", keep: isNoConn,
+		summary: flags.summary || flags.every > 0,
+	}
+	if flags.raw || format.Raw {
+		if show.summary || given("max-conns") {
+			return usagef("--summary, --every and --max-conns with what the tracepoint says alone: leave out --raw, -o bcc and -o libbpf")
 		}
 		show.subject, show.keep = output.OfRaw, isRaw
 	}
-	return a.trace(ctx, flags, show)
+	return a.trace(ctx, &flags.traceFlags, show)
 }
 
 // isNoConn keeps all but connections that have ended.
@@ -47,12 +51,12 @@ func isRaw(e *event.Event) bool { return e.Kind == event.KindTransition || e.Kin
 type show struct {
 	format  output.Format
 	subject output.Subject
+	// what is the word for what is counted.
+	what string
 	// keep tells which events are written.
 	keep func(*event.Event) bool
 	// summary says that one is wanted at the end.
 	summary bool
-	// summaryOfKept says that it counts only connections that are written.
-	summaryOfKept bool
 }
 
 // trace runs a live trace to its end.
@@ -87,8 +91,9 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 	sink := show.format.New(options)
 	places := cgroup.NewResolver()
 	defer places.Close()
-	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, sink: sink, taken: taken}
+	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, taken: taken}
 	way := a.newWay(source, places, flags, show, sink)
+	run.sink = way.sink
 	defer way.close()
 	stop, err := run.pump(ctx, way)
 	if err != nil {
@@ -98,7 +103,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		fmt.Fprintln(a.stderr) // Ctrl-C has left its ^C on the line
 	}
 	way.summarize()
-	fmt.Fprintln(a.stderr, "tcpstates: "+account(stop))
+	fmt.Fprintln(a.stderr, "tcpstates: "+account(show.what, stop))
 	if err := way.minisockErr(); err != nil {
 		fmt.Fprintln(a.stderr, "tcpstates: some TIME_WAIT were not followed to their end; run with -v for why")
 		flags.notef(a, "%v", err)
@@ -107,9 +112,9 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 }
 
 // account tells in a sentence how much of what happened was shown.
-func account(stop event.Stop) string {
-	text := fmt.Sprintf("%d events shown, %d lost in the ring buffer, %d missed by recursion",
-		stop.Shown, stop.Lost, stop.Missed)
+func account(what string, stop event.Stop) string {
+	text := fmt.Sprintf("%d %s shown, %d events lost in the ring buffer, %d missed by recursion",
+		stop.Shown, what, stop.Lost, stop.Missed)
 	if stop.Gaps > 0 {
 		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
 			"this kernel did not run the programs for all of them", stop.Gaps)

@@ -13,10 +13,11 @@ import (
 	"tcpstates/internal/summary"
 )
 
-// way is what events go through between the kernel and the sink.
+// way is what events go through from the kernel to the output.
 type way struct {
 	source pipeline.Source
 	stages []pipeline.Stage
+	sink   pipeline.Sink
 
 	tracker *conn.Tracker      // nil for a raw trace
 	rest    *minisock.Follower // nil for a raw trace
@@ -25,7 +26,7 @@ type way struct {
 
 // newWay joins the stages that the trace needs.
 func (a *app) newWay(source pipeline.Source, places pipeline.Stage, flags *traceFlags, show show, sink pipeline.Sink) *way {
-	w := &way{source: source}
+	w := &way{source: source, sink: sink}
 	if show.subject != output.OfRaw {
 		w.rest = minisock.Follow(source, minisock.Options{
 			Lister: a.minisocks(), Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
@@ -38,13 +39,12 @@ func (a *app) newWay(source pipeline.Source, places pipeline.Stage, flags *trace
 	if show.summary {
 		w.summer = &summarizer{app: a, sink: sink, sum: summary.New(), every: time.Duration(flags.every)}
 	}
-	if w.summer != nil && !show.summaryOfKept {
+	if w.summer != nil {
 		w.stages = append(w.stages, w.summer)
+		w.summer.ofWritten = show.subject == output.OfConns
+		w.sink = summing{sink, w.summer}
 	}
 	w.stages = append(w.stages, keeper(show.keep))
-	if w.summer != nil && show.summaryOfKept {
-		w.stages = append(w.stages, w.summer)
-	}
 	return w
 }
 
@@ -61,7 +61,7 @@ func (w *way) evicted() uint64 {
 	if w.tracker == nil {
 		return 0
 	}
-	return w.tracker.Evicted()
+	return w.tracker.Evicted() + w.rest.Skipped()
 }
 
 // minisockErr is why some minisocks were not followed to their end.
@@ -97,11 +97,29 @@ type summarizer struct {
 	sum   *summary.Summary
 	every time.Duration // zero: only at the end
 	due   uint64        // ktime
+	// ofWritten says that only connections that are written count.
+	ofWritten bool
+}
+
+// summing is a sink that has what it writes counted.
+type summing struct {
+	pipeline.Sink
+	summer *summarizer
+}
+
+// Write implements pipeline.Sink.
+func (s summing) Write(e *event.Event) error {
+	if s.summer.ofWritten {
+		s.summer.sum.Add(e)
+	}
+	return s.Sink.Write(e)
 }
 
 // Apply implements pipeline.Stage.
 func (s *summarizer) Apply(e *event.Event, next func(*event.Event) error) error {
-	s.sum.Add(e)
+	if !s.ofWritten {
+		s.sum.Add(e)
+	}
 	if s.every > 0 && e.Wall != 0 {
 		if s.due == 0 {
 			s.due = e.Ktime + uint64(s.every)

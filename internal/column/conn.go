@@ -53,7 +53,9 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Cause.String()...) }}
 	First = Column{Name: "first", Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.First.String()...) }}
-	Errno = Column{Name: "errno", Header: "ERRNO", Width: 12, Of: Timed, Data: errno}
+	Errno     = Column{Name: "errno", Header: "ERRNO", Width: 12, Of: Timed, Data: errno}
+	SoftErrno = Column{Name: "soft_errno", Of: Timed,
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendErrno(dst, e.Facts.SoftErr) }}
 	// Reset is also what a reset's own event is about.
 	Reset = Column{Name: "reset", Header: "RESET", Width: 24, Of: Timed, Data: reset}
 	// Signal is also told when it closes a connection.

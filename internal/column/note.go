@@ -60,13 +60,6 @@ func (n *notes) transition(e *event.Event) {
 	if e.NewState == event.Established {
 		n.handshake(e)
 	}
-	if e.AcceptWait.Known {
-		n.part("accept wait ")
-		if e.AcceptWait.AtMost {
-			n.dst = append(n.dst, "<="...)
-		}
-		n.dst = appendDuration(n.dst, e.AcceptWait.Time)
-	}
 	switch {
 	case e.End.Reason != event.ReasonNone:
 		n.end(e)
@@ -74,12 +67,25 @@ func (n *notes) transition(e *event.Event) {
 		n.part("process killed (")
 		n.dst = append(appendSignal(n.dst, e.Signal), ')')
 	}
-	switch {
-	case e.Overflow:
+	switch e.Fate {
+	case event.FateNoRoom:
 		n.part("no room for it (tcp_max_tw_buckets)")
-	case e.Derived && e.NewState == event.Close && !e.Expired && e.End.Reason == event.ReasonNone:
-		n.part("before its time: reused or killed")
+	case event.FateEarly:
+		n.part("before its time: reused, reset or killed")
 	}
+	n.wait(e)
+}
+
+// wait says how long the connection waited to be accepted.
+func (n *notes) wait(e *event.Event) {
+	if !e.AcceptWait.Known {
+		return
+	}
+	n.part("accept wait ")
+	if e.AcceptWait.AtMost {
+		n.dst = append(n.dst, "<="...)
+	}
+	n.dst = appendDuration(n.dst, e.AcceptWait.Time)
 }
 
 // retransmitted says what a socket sends again in a state.

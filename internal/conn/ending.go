@@ -25,7 +25,7 @@ func Minisock(e *event.Event) event.State {
 			return event.FinWait2
 		}
 	case event.Closing: // there the FIN has come in any case
-		if f.Err == 0 {
+		if f.Err == 0 && f.Flags.Has(event.AllAcked) {
 			return event.TimeWait
 		}
 	}
@@ -82,8 +82,8 @@ func (l *life) why(e *event.Event) (event.Reason, event.Cause) {
 	case err == syscall.ECONNREFUSED && e.Facts.Flags.Has(event.GotReset):
 		return event.ReasonRefused, event.CauseNone
 	case err == syscall.ECONNRESET, err == syscall.EPIPE: // tcp_reset
-		if l.gotLateData(e) {
-			return event.ReasonResetSent, event.CauseLateData
+		if l.mayBeLateData(e) {
+			return event.ReasonError, event.CauseNone
 		}
 		return event.ReasonResetByPeer, event.CauseNone
 	case err == syscall.ETIMEDOUT:
@@ -125,14 +125,28 @@ func timedOut(e *event.Event) event.Cause {
 // whyInPeace tells the reason of an end without an error.
 func whyInPeace(e *event.Event) (event.Reason, event.Cause) {
 	f := &e.Facts
+	if f.Flags.Has(event.Repair) { // the connection goes on elsewhere (TCP_REPAIR)
+		return event.ReasonNone, event.CauseNone
+	}
 	switch e.OldState {
 	case event.LastAck:
-		return event.ReasonFinished, event.CauseNone
+		if f.Flags.Has(event.AllAcked) {
+			return event.ReasonFinished, event.CauseNone
+		}
 	case event.SynSent:
-		if f.Shutdown == 0 && f.SegsOut == 0 {
+		switch {
+		case f.Shutdown != 0 || f.SegsOut != 0:
+			return event.ReasonCanceled, event.CauseNone
+		case e.Local.Port() == 0:
 			return event.ReasonNoLocalPort, event.CauseNone
 		}
-		return event.ReasonCanceled, event.CauseNone
+		// No SYN was sent: the ends are another socket's, or the connect was
+		// put off to the first data (TCP_FASTOPEN_CONNECT) and never came.
+		return event.ReasonNone, event.CauseNone
+	case event.SynRecv:
+		if f.Flags.Has(event.Dead) { // a child that lost a race (inet_csk_prepare_forced_close)
+			return event.ReasonNone, event.CauseNone
+		}
 	case event.FinWait2:
 		switch {
 		case !f.Flags.Has(event.Dead):
@@ -153,72 +167,64 @@ func whyInPeace(e *event.Event) (event.Reason, event.Cause) {
 // both directions before, connect(AF_UNSPEC) has not.
 func aborted(f *event.Facts) event.Cause {
 	switch {
+	case f.Shutdown == bothWays && f.Flags.Has(event.Unread): // before the lingering
+		return event.CauseUnreadData
 	case f.Shutdown == bothWays && f.Flags.Has(event.LingerZero):
 		return event.CauseLingerZero
-	case f.Shutdown == bothWays:
-		return event.CauseUnreadData
 	case f.Flags.Has(event.NoFile):
 		return event.CauseNeverAccept
 	}
 	return event.CauseDisconnect
 }
 
-// gotLateData tells whether what the kernel treats as a reset is data that
+// mayBeLateData tells whether what the kernel treats as a reset can be data that
 // came after close(): nobody will read it, and the answer is a reset
-// (tcp_rcv_state_process).
-func (l *life) gotLateData(e *event.Event) bool {
-	return l.closed && e.Facts.Flags.Has(event.Dead) && e.Facts.DataSegsIn > l.dataAtClose
+// (tcp_rcv_state_process). Whether it was, the report of that reset tells.
+func (l *life) mayBeLateData(e *event.Event) bool {
+	return e.Facts.Flags.Has(event.Dead) && (!l.closed || e.Facts.DataSegsIn > l.dataAtClose)
 }
 
-// mayLearnReset tells whether the report of a reset may follow that says more
-// of the end.
-func mayLearnReset(d *event.Event) bool {
-	switch d.End.Reason {
-	case event.ReasonResetSent, event.ReasonKilled:
-		return d.End.Reset == "" && d.NewState == event.Close && d.Role != event.RoleListener
-	case event.ReasonResetByPeer:
-		return d.OldState == event.FinWait1 || d.OldState == event.FinWait2
+// waitsForReset tells whether the report of a reset may follow that says more
+// of the end than the event, or belies it.
+func waitsForReset(e *event.Event) bool {
+	switch e.End.Reason {
+	case event.ReasonResetSent, event.ReasonError:
+		return true
+	case event.ReasonKilled:
+		return e.NewState == event.Close && e.Role != event.RoleListener
 	}
 	return false
 }
 
-// Words of the kernel for why it sent a reset (enum sk_rst_reason), without
-// their prefix.
-const resetUnread = "TCP_ABORT_ON_CLOSE"
-
-// learnReset adds to an end that a reset was sent.
-func learnReset(d *event.Event, word string) {
+// settleEnd judges the end of a connection anew when it is known whether it has
+// sent a reset.
+func settleEnd(d *event.Event, reported bool) {
 	end := &d.End
-	end.Reset = word
 	switch {
-	case end.Reason == event.ReasonResetByPeer:
-		end.Reason, end.Cause = event.ReasonResetSent, event.CauseLateData
-	case word == resetUnread && end.Cause == event.CauseLingerZero:
-		end.Cause = event.CauseUnreadData // it comes before the lingering
+	case end.Reason == event.ReasonError && syscall.Errno(end.Errno) == syscall.ECONNRESET:
+		if reported {
+			end.Reason, end.Cause = event.ReasonResetSent, event.CauseLateData
+		} else {
+			end.Reason = event.ReasonResetByPeer
+		}
+	case end.Reason == event.ReasonResetSent && !reported:
+		end.Reason, end.Cause = event.ReasonNone, event.CauseNone
 	}
 }
 
-// reasonOfMinisock tells why a connection is over when its minisock in
-// FIN_WAIT2 goes on to e.NewState.
-func reasonOfMinisock(l *life, e *event.Event) event.Reason {
+// whyMinisock tells why a connection is over when its minisock in FIN_WAIT2 goes
+// on to e.NewState. One that was told already has no reason.
+func (l *life) whyMinisock(e *event.Event) (event.Reason, event.Cause) {
 	switch {
 	case l.state != event.FinWait2:
-		return event.ReasonNone
 	case e.NewState == event.TimeWait && l.signal != 0:
-		return event.ReasonKilled
+		return event.ReasonKilled, event.CauseNone
 	case e.NewState == event.TimeWait:
-		return event.ReasonFinished
-	case e.Expired:
-		return event.ReasonTimedOut
+		return event.ReasonFinished, event.CauseNone
+	case e.Fate == event.FateExpired:
+		return event.ReasonTimedOut, event.CauseFinWait2Time
 	}
-	return event.ReasonNone
-}
-
-func causeOfMinisock(l *life, e *event.Event) event.Cause {
-	if reasonOfMinisock(l, e) == event.ReasonTimedOut {
-		return event.CauseFinWait2Time
-	}
-	return event.CauseNone
+	return event.ReasonNone, event.CauseNone
 }
 
 // trafficOf is what the connection has carried when it ends with the event. A
@@ -232,7 +238,7 @@ func (l *life) trafficOf(e *event.Event) event.Traffic {
 		Out:   f.BytesAcked, In: f.BytesReceived,
 		SegsOut: f.SegsOut, SegsIn: f.SegsIn, Retransmits: f.Retransmits,
 	}
-	if l.role != event.RoleServer && !f.Flags.Has(event.Child) && t.Out > 0 {
+	if l.role != event.RoleServer && t.Out > 0 {
 		t.Out--
 	}
 	if finAcked(e) && t.Out > 0 {
@@ -251,7 +257,7 @@ func finAcked(e *event.Event) bool {
 	case event.FinWait2:
 		return true
 	case event.LastAck, event.Closing:
-		return e.Facts.Err == 0
+		return e.Facts.Flags.Has(event.AllAcked)
 	}
 	return false
 }

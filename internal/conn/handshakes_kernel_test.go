@@ -51,12 +51,13 @@ var handshakeCases = []handshakeCase{
 
 func TestHandshakes(t *testing.T) {
 	k := track(t, probe.Options{})
+	all := t // the namespaces live to the end, as their numbers are used again
 	for _, test := range handshakeCases {
 		for _, timestamps := range []string{"1", "0"} {
 			t.Run(test.name+", timestamps "+timestamps, func(t *testing.T) {
 				t.Parallel()
 				for try := 1; ; try++ {
-					r := kerneltest.NewRelay(t, wireDelay)
+					r := kerneltest.NewRelay(all, wireDelay)
 					r.Client.Sysctl(t, "net/ipv4/tcp_timestamps", timestamps)
 					client, server := shakeHands(t, r, k, test.lose)
 					requireTold(t, &client, &server, test)
@@ -197,9 +198,10 @@ func TestHalfOpen(t *testing.T) {
 // measures by timestamps is none.
 func TestSynCookie(t *testing.T) {
 	k := track(t, probe.Options{})
+	all := t
 	for _, timestamps := range []string{"1", "0"} {
 		t.Run("timestamps "+timestamps, func(t *testing.T) {
-			r := kerneltest.NewRelay(t, wireDelay)
+			r := kerneltest.NewRelay(all, wireDelay)
 			r.Server.Sysctl(t, "net/ipv4/tcp_syncookies", "2")
 			r.Client.Sysctl(t, "net/ipv4/tcp_timestamps", timestamps)
 			client, server := shakeHands(t, r, k, nil)
@@ -219,6 +221,7 @@ func TestSynCookie(t *testing.T) {
 func TestFastOpen(t *testing.T) {
 	k := track(t, probe.Options{})
 	r := kerneltest.NewRelay(t, wireDelay)
+	kerneltest.StartHelper(t, r.Client, "resident")
 	r.Client.Sysctl(t, "net/ipv4/tcp_fastopen", "1")
 	r.Server.Sysctl(t, "net/ipv4/tcp_fastopen", "2")
 	var l *net.TCPListener
@@ -298,6 +301,7 @@ func TestAcceptWait(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			k := track(t, probe.Options{AcceptProbe: test.exact})
 			ns := kerneltest.NewNetns(t)
+			kerneltest.StartHelper(t, ns, "resident")
 			var began, ended uint64
 			ns.Do(t, func() {
 				l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")

@@ -17,7 +17,7 @@ type life struct {
 	opened uint64 // ns: when connect() was called; 0: not known
 
 	established uint64                   // ns; 0: not known
-	times       [event.NewSynRecv]uint64 // ns spent in each state; in 0, with gaps
+	times       [event.NewSynRecv]uint64 // ns spent in each state; in 0 what belongs to none for sure
 
 	handshake event.Handshake
 	wait      event.Wait
@@ -42,6 +42,7 @@ type life struct {
 	uidUnknown bool
 	waitTold   bool
 	closed     bool // close() was called, and dataAtClose is known
+	bounded    bool // times are less than the life: its end lies between two batches
 }
 
 // owner is an event.Owner without its place, which who comes after knows by the
@@ -85,6 +86,7 @@ func (l *life) begin(e *event.Event) {
 	l.since, l.state = e.Ktime, e.OldState
 	if !begins(e) { // the trace has begun later than the connection
 		l.before = true
+		l.state = 0 // only a part of the state was seen
 		if least, known := e.AtLeast(); known {
 			l.since = e.Ktime - uint64(least)
 		}
@@ -244,12 +246,24 @@ func handshakeOf(e *event.Event, role event.Role) event.Handshake {
 	return h
 }
 
+// pass accounts for the time of a minisock in its state, which has changed
+// between two batches: to the first of them it has lasted for sure. The new
+// state begins at the second at the latest.
+func (l *life) pass(to event.State, seen, ktime uint64) {
+	if seen > l.since && seen <= ktime {
+		l.times[0] += seen - l.since
+	}
+	l.bounded = true
+	l.since, l.state = max(l.since, ktime), to
+}
+
 // report fills d with the connection's end, of which e tells.
 func (l *life) report(d, e *event.Event) {
 	l.describe(d, e)
 	d.Kind = event.KindConn
 	d.OldState = e.OldState
 	d.End, d.Traffic = e.End, e.Traffic
+	d.Facts.SoftErr = e.Facts.SoftErr
 	l.complete(d, e.NewState)
 }
 
@@ -257,13 +271,15 @@ func (l *life) report(d, e *event.Event) {
 func (l *life) complete(d *event.Event, state event.State) {
 	d.NewState = state
 	d.Ktime = l.since // of the end, which no event is before
-	d.Since, d.Before = l.began, l.before
-	if l.before && l.began == l.since {
-		d.Since, d.Before = 0, false // nothing is known of its life but the end
-	}
 	d.Handshake, d.AcceptWait = l.handshake, l.wait
+	var lived time.Duration
 	for s := range l.times {
 		d.Times[s] = time.Duration(l.times[s])
+		lived += d.Times[s]
+	}
+	d.Since, d.Before = d.Ktime-uint64(lived), l.before || l.bounded
+	if lived == 0 && d.Before {
+		d.Since, d.Before = 0, false // nothing is known of its life but the end
 	}
 }
 

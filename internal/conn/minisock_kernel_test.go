@@ -1,6 +1,7 @@
 package conn_test
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"testing"
@@ -12,13 +13,17 @@ import (
 	"tcpstates/internal/probe"
 )
 
-// closeInTurn opens a connection and has the client close it first.
+// closeInTurn opens a connection and has the client close it first. It keeps
+// its socket until the peer's FIN has come, whichever is faster, that or the ACK
+// of its own.
 func closeInTurn(t *testing.T, ns *kerneltest.Netns) {
 	t.Helper()
 	pair(t, ns, func(client, server *net.TCPConn) {
-		client.Close()
+		client.CloseWrite()
 		drain(server)
 		server.Close()
+		drain(client)
+		client.Close()
 	})
 }
 
@@ -30,8 +35,9 @@ func requireLeaving(t *testing.T, entry, leaving event.Event) {
 		leaving.Remote != entry.Remote || leaving.Owner.PID != entry.Owner.PID {
 		t.Errorf("entered by %+v, left by %+v", entry, leaving)
 	}
+	// It may be gone before the first batch, and nothing is known of its time.
 	least, known := leaving.AtLeast()
-	if !known || !leaving.Before || uint64(least) > leaving.Ktime-entry.Ktime {
+	if known != leaving.Before || known && uint64(least) > leaving.Ktime-entry.Ktime {
 		t.Errorf("at least %v, known %v, in TIME_WAIT from %d to %d", least, known, entry.Ktime, leaving.Ktime)
 	}
 }
@@ -47,8 +53,8 @@ func TestTimeWaitThatIsKilled(t *testing.T) {
 	ns.Run(t, "", "ss", "-K", "-t", "state", "time-wait")
 	leaving := k.awaitChange(t, ns, event.TimeWait, event.Close)
 	requireLeaving(t, entry, leaving)
-	if leaving.Expired || leaving.Overflow {
-		t.Errorf("it was killed, and is told as expired %v, overflow %v", leaving.Expired, leaving.Overflow)
+	if leaving.Fate != event.FateEarly {
+		t.Errorf("it was killed, and its fate is %d", leaving.Fate)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -66,8 +72,8 @@ func TestNoRoomForTimeWait(t *testing.T) {
 	entry := k.awaitChange(t, ns, event.FinWait2, event.TimeWait)
 	leaving := k.awaitChange(t, ns, event.TimeWait, event.Close)
 	requireLeaving(t, entry, leaving)
-	if !leaving.Overflow || leaving.Expired {
-		t.Errorf("there was no room, and it is told as overflow %v, expired %v", leaving.Overflow, leaving.Expired)
+	if leaving.Fate != event.FateNoRoom {
+		t.Errorf("there was no room, and its fate is %d", leaving.Fate)
 	}
 	requireListed(t, ns, event.TimeWait, 0)
 }
@@ -82,8 +88,8 @@ func TestFinWait2ThatExpires(t *testing.T) {
 		defer server.Close()
 		client.Close()
 		leaving := k.awaitChange(t, ns, event.FinWait2, event.Close)
-		if !leaving.Expired || leaving.End.Reason != event.ReasonTimedOut || leaving.End.Cause != event.CauseFinWait2Time {
-			t.Errorf("expired %v, %s", leaving.Expired, describeEnd(&leaving))
+		if leaving.Fate != event.FateExpired || leaving.End.Reason != event.ReasonTimedOut || leaving.End.Cause != event.CauseFinWait2Time {
+			t.Errorf("its fate is %d, %s", leaving.Fate, describeEnd(&leaving))
 		}
 	})
 }
@@ -145,6 +151,63 @@ func TestOneSocketTwoConnections(t *testing.T) {
 	}
 	if clients[0].End.Cause != event.CauseDisconnect || clients[1].End.Reason != event.ReasonFinished {
 		t.Errorf("they ended: %s", describe(clients))
+	}
+}
+
+// TestTwoMinisocksOfOneSocket lets a socket connect again while it is in
+// TIME_WAIT from its first connection, and leave a second minisock, in FIN_WAIT2:
+// they are kept apart.
+func TestTwoMinisocksOfOneSocket(t *testing.T) {
+	k := track(t, probe.Options{})
+	ns := kerneltest.NewNetns(t)
+	kerneltest.StartHelper(t, ns, "resident")
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		client, server := kerneltest.Connect(t, l)
+		client.CloseWrite()
+		drain(server)
+		server.Close()
+		k.awaitChange(t, ns, event.FinWait2, event.TimeWait)
+		if err := kerneltest.Disconnect(client); err != nil {
+			t.Errorf("dissolve a connection: %v", err)
+		}
+		if err := kerneltest.Reconnect(client, l.Addr().(*net.TCPAddr)); err != nil {
+			t.Errorf("connect again: %v", err)
+		}
+		second, err := l.AcceptTCP()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer second.Close()
+		client.Close()
+		drain(second)
+		// Two batches, which see both.
+		var batches [2]event.Event
+		for i := range batches {
+			closeInTurn(t, ns)
+			ns.Run(t, "", "ss", "-K", "-t", "state", "time-wait", "dport", "!=", fmt.Sprint(":", l.Addr().(*net.TCPAddr).Port))
+			k.await(t, ns, "the end of TIME_WAIT", func(events []event.Event) bool {
+				n := 0
+				for _, e := range events {
+					if e.OldState == event.TimeWait && e.NewState == event.Close {
+						n++
+					}
+				}
+				return n > i
+			})
+		}
+		requireListed(t, ns, event.FinWait2, 1)
+	})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range of(ns, k.out) {
+		if e.Kind == event.KindTransition && e.OldState == event.TimeWait && e.NewState != event.Close {
+			t.Errorf("TIME_WAIT>%v", e.NewState)
+		}
+	}
+	if n := len(ends(of(ns, k.out))); n != 2+2*2 {
+		t.Errorf("%d connections have ended, want 6: %s", n, describe(of(ns, k.out)))
 	}
 }
 

@@ -14,15 +14,20 @@ import (
 // recordings is where the events of scenarios are kept as text.
 const recordings = "../../testdata/rec"
 
-// keepRecording rewrites the recording of a scenario, if that is asked for.
+// keepRecording rewrites the recording of a scenario, if that is asked for, and
+// shows it if the test has failed.
 func keepRecording(t *testing.T, name string, events []event.Event) {
 	t.Helper()
-	if !*golden.Update || t.Failed() {
-		return
-	}
 	var text []byte
 	for _, e := range rebased(events) {
 		text = record.Append(text, &e)
+	}
+	if t.Failed() {
+		t.Logf("the kernel reported\n%s", text)
+		return
+	}
+	if !*golden.Update {
+		return
 	}
 	file := strings.NewReplacer(" ", "-", ",", "").Replace(name) + ".rec"
 	if err := os.WriteFile(filepath.Join(recordings, file), text, 0o644); err != nil {

@@ -41,6 +41,19 @@ func (t *table) find(cookie uint64) *life {
 	return l
 }
 
+// retire makes a life the first to go when there is no room: all but its
+// minisock's end was told.
+func (t *table) retire(l *life) {
+	place := t.byCookie[l.cookie]
+	if place == t.oldest {
+		return
+	}
+	t.unlink(l)
+	t.at(t.oldest).older = place
+	l.older, l.newer = none, t.oldest
+	t.oldest = place
+}
+
 // add makes a life for a cookie that has none. It tells whether another had to
 // go for it.
 func (t *table) add(cookie uint64) (l *life, evicted bool) {

@@ -29,7 +29,7 @@ type Tracker struct {
 	halfOpen map[uint64]uint64
 
 	// unsettled are ends of which more may be told, in the order of time.
-	unsettled []event.Event
+	unsettled []unsettled
 
 	derived event.Event // to hand on what is added
 }
@@ -50,6 +50,12 @@ func (t *Tracker) Tracked() int { return t.lives.len() }
 // maxHalfOpen bounds the memory of half-open handshakes; beyond it those
 // forgotten are told without the time of their first SYN-ACK.
 const maxHalfOpen = 65536
+
+// unsettled is the end of a connection that waits for the report of a reset.
+type unsettled struct {
+	conn     event.Event
+	reported bool
+}
 
 // settling is how long the end of a connection waits for the report of the
 // reset that it sends: both come from one run of the kernel's code.
@@ -141,6 +147,9 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 	l.small = rest != event.Close
 	if rest == event.FinWait2 { // no change: the minisock is in the same state
 		l.traffic = l.trafficOf(e)
+		if l.state != event.FinWait2 { // after a gap
+			l.enter(event.FinWait2, e.Ktime)
+		}
 		return nil
 	}
 	e.NewState, e.Derived = rest, rest != event.Close
@@ -153,9 +162,11 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 	l.report(&t.derived, e)
 	if rest == event.Close {
 		t.lives.remove(l)
+	} else {
+		t.lives.retire(l)
 	}
-	if mayLearnReset(&t.derived) {
-		t.unsettled = append(t.unsettled, t.derived)
+	if waitsForReset(e) {
+		t.unsettled = append(t.unsettled, unsettled{conn: t.derived, reported: e.Facts.Flags.Has(event.SentReset)})
 		return nil
 	}
 	return next(&t.derived)
@@ -164,16 +175,12 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 // minisock handles what was seen of a minisock.
 func (t *Tracker) minisock(e *event.Event, next func(*event.Event) error) error {
 	l := t.lives.find(e.Cookie)
-	if l == nil || !l.small || l.state == e.NewState {
+	if l == nil || !l.small || l.state == e.NewState || l.local.port != e.Local.Port() || l.remote.port != e.Remote.Port() {
 		return nil
 	}
-	return t.leave(l, e, e.NewState, event.End{
-		Reason: reasonOfMinisock(l, e),
-		Cause:  causeOfMinisock(l, e),
-		First:  event.SideUs,
-		By:     l.by,
-		Signal: l.signal,
-	}, next)
+	end := event.End{First: event.SideUs, By: l.by, Signal: l.signal}
+	end.Reason, end.Cause = l.whyMinisock(e)
+	return t.leave(l, e, e.NewState, end, next)
 }
 
 // leave hands on the transition of a connection's minisock, and its end if that
@@ -185,16 +192,20 @@ func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, 
 	d.Kind, d.Derived = event.KindTransition, true
 	d.OldState, d.NewState = from, to
 	d.Since, d.Before = l.since, false
-	if e.Kind == event.KindMinisock && l.since <= e.Since && e.Since <= e.Ktime {
-		// It went some time since it was last seen.
-		d.Since, d.Before = e.Ktime-(e.Since-l.since), true
-	}
-	d.Expired, d.Overflow = e.Expired, e.Overflow
+	d.Fate = e.Fate
 	told := from == event.TimeWait
 	if !told {
 		d.End, d.Traffic = end, l.traffic
 	}
-	l.enter(to, e.Ktime)
+	if e.Kind == event.KindMinisock {
+		d.Since = 0
+		if l.since < e.Since && e.Since <= e.Ktime {
+			d.Since, d.Before = e.Ktime-(e.Since-l.since), true
+		}
+		l.pass(to, e.Since, e.Ktime)
+	} else {
+		l.enter(to, e.Ktime)
+	}
 	if err := next(d); err != nil {
 		return err
 	}
@@ -207,6 +218,8 @@ func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, 
 	}
 	if to == event.Close {
 		t.lives.remove(l)
+	} else {
+		t.lives.retire(l)
 	}
 	return nil
 }
@@ -228,8 +241,9 @@ func (t *Tracker) resetSent(e *event.Event, next func(*event.Event) error) error
 		}, next)
 	}
 	for i := range t.unsettled {
-		if u := &t.unsettled[i]; u.Cookie == e.Cookie {
-			learnReset(u, e.Facts.Reset)
+		if u := &t.unsettled[i]; u.conn.Cookie == e.Cookie {
+			u.reported = true
+			u.conn.End.Reset = e.Facts.Reset
 		}
 	}
 	return next(e)
@@ -238,8 +252,10 @@ func (t *Tracker) resetSent(e *event.Event, next func(*event.Event) error) error
 // settle hands on the ends that have waited long enough.
 func (t *Tracker) settle(now uint64, next func(*event.Event) error) error {
 	done := 0
-	for done < len(t.unsettled) && now >= t.unsettled[done].Ktime+settling {
-		if err := next(&t.unsettled[done]); err != nil {
+	for done < len(t.unsettled) && now >= t.unsettled[done].conn.Ktime+settling {
+		u := &t.unsettled[done]
+		settleEnd(&u.conn, u.reported)
+		if err := next(&u.conn); err != nil {
 			return err
 		}
 		done++

@@ -101,7 +101,7 @@ func arbitrary(b [16]byte) event.Event {
 		OldState: event.State(b[4] % 16), NewState: event.State(b[5] % 16),
 		Since: uint64(binary.LittleEndian.Uint16(b[6:])), Before: b[8]&1 != 0, Cookie: uint64(b[9] % 8),
 		Family: event.IPv4, Local: local, Remote: remote, Closes: b[8]&2 != 0, Signal: b[8] & 4,
-		Accepted: uint64(b[8] & 8), Expired: b[8]&16 != 0, Overflow: b[8]&32 != 0,
+		Accepted: uint64(b[8] & 8), Fate: event.Fate(b[8] >> 4 & 3),
 		Facts: event.Facts{
 			Err: uint16(b[10]), Shutdown: b[11] % 4, Flags: event.SockFlags(binary.LittleEndian.Uint16(b[12:])),
 			Linger2: int32(int8(b[14])), SRTT: uint32(b[15]), MinRTT: uint32(b[15]), Retransmits: uint32(b[14] % 3),
@@ -302,7 +302,8 @@ func life(cookie, at uint64) []event.Event {
 	established.Facts = event.Facts{SRTT: 31, MinRTT: 31, SegsIn: 1, SegsOut: 1}
 	last := change(cookie, at+4, at+3, event.FinWait2, event.Close)
 	last.Facts.Flags = event.Done
-	gone := event.Event{Kind: event.KindMinisock, Cookie: cookie, Ktime: at + 6, Since: at + 5, NewState: event.Close, Expired: true}
+	gone := event.Event{Kind: event.KindMinisock, Cookie: cookie, Ktime: at + 6, Since: at + 5, NewState: event.Close, Fate: event.FateExpired,
+		Local: local, Remote: remote}
 	return []event.Event{
 		change(cookie, at, 0, event.Close, event.SynSent), established,
 		change(cookie, at+2, at+1, event.Established, event.FinWait1),

@@ -117,15 +117,6 @@ var reasonNames = [...]string{
 	ReasonError:          "error",
 }
 
-// Reasons are all there are, in order.
-func Reasons() []Reason {
-	var all []Reason
-	for r := ReasonFinished; int(r) < len(reasonNames); r++ {
-		all = append(all, r)
-	}
-	return all
-}
-
 // String is the reason in words; empty for ReasonNone.
 func (r Reason) String() string { return nameOf(reasonNames[:], r) }
 
@@ -224,6 +215,20 @@ type Traffic struct {
 	// of the handshake among them.
 	SegsOut, SegsIn, Retransmits uint32
 }
+
+// Fate is what has become of a minisock.
+type Fate uint8
+
+// The fates.
+const (
+	FateUnknown Fate = iota
+	// FateExpired: its time was over.
+	FateExpired
+	// FateEarly: it went before its time, reused, reset or killed.
+	FateEarly
+	// FateNoRoom: it never was (tcp_max_tw_buckets, tcp(7)).
+	FateNoRoom
+)
 
 // nameOf is the i-th name; empty if there is none.
 func nameOf[T ~uint8](names []string, i T) string {

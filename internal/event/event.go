@@ -122,12 +122,8 @@ type Event struct {
 	// states than Established, FinWait1 and Close.
 	Facts Facts
 
-	// Of a minisock that is no more:
-
-	// Expired says that its time was over, Overflow that there never was one,
-	// as there was no room for it (tcp_max_tw_buckets, tcp(7)). Both are false
-	// if it was reused or killed, or nobody knows.
-	Expired, Overflow bool
+	// Fate is what has become of a minisock that is no more.
+	Fate Fate
 
 	// Of a socket that exists:
 

@@ -61,6 +61,12 @@ const (
 	// Child: it has a listener's limit of waiting connections, as only a
 	// listener that has one and its children do.
 	Child
+	// AllAcked: the peer has acknowledged all that was sent, a FIN included.
+	AllAcked
+	// Repair: TCP_REPAIR is on, and the socket does not speak to its peer.
+	Repair
+	// Unread: data has come that nobody has read.
+	Unread
 )
 
 // Has tells whether all of the flags are set.

@@ -227,7 +227,7 @@ func Reconnected(t testing.TB, _ *Netns) {
 		}
 		drain(server)
 		l := Listen(t, "tcp4", "127.0.0.1:0")
-		if err := reconnect(client, l.Addr().(*net.TCPAddr)); err != nil {
+		if err := Reconnect(client, l.Addr().(*net.TCPAddr)); err != nil {
 			t.Errorf("connect again: %v", err)
 			return
 		}
@@ -244,7 +244,8 @@ func Reconnected(t testing.TB, _ *Netns) {
 	})
 }
 
-func reconnect(c *net.TCPConn, to *net.TCPAddr) error {
+// Reconnect connects a socket that Disconnect has dissolved.
+func Reconnect(c *net.TCPConn, to *net.TCPAddr) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ package minisock
 
 import (
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,7 @@ import (
 // Lister lists the minisocks of network namespaces; *snapshot.Minisocks is the
 // real one.
 type Lister interface {
-	Load() error
+	Prepare() error
 	Spaces() map[uint32]snapshot.Space
 	List(netns uint32, found func(wire.Minisock)) (snapshot.Space, error)
 	Close()
@@ -63,31 +64,40 @@ type Follower struct {
 	ready   atomic.Bool  // outcomes has some
 
 	handing []outcome // that Read hands on
+	skipped uint64
 }
 
 // outcome is what has become of a minisock.
 type outcome struct {
-	cookie      uint64
+	key
 	ktime, seen uint64
 	netns       uint32
 	from, to    event.State
-	expired     bool
-	overflow    bool
+	fate        event.Fate
+}
+
+// key tells minisocks apart: one socket can leave several, one after the other.
+type key struct {
+	cookie       uint64
+	lport, rport uint16
 }
 
 // entry is a minisock that has come to be.
 type entry struct {
-	cookie uint64
-	since  uint64 // ktime
-	netns  uint32
-	state  event.State
+	key
+	since uint64 // ktime; when state began, at the earliest
+	netns uint32
+	state event.State
+	// own says that the socket has its own limit for FIN_WAIT2 (TCP_LINGER2).
+	own bool
 }
 
 // Follow makes a Follower of the source. It asks on a goroutine of its own,
 // until Close.
 func Follow(inner Source, o Options) *Follower {
 	f := &Follower{inner: inner, o: o, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
-	go f.run()
+	// Before anything can overflow that will be asked for.
+	go f.run(o.Lister.Spaces())
 	return f
 }
 
@@ -107,6 +117,10 @@ func (f *Follower) Err() error {
 	return f.err
 }
 
+// Skipped is how many minisocks were not followed, as there were too many. It
+// belongs to Read's goroutine.
+func (f *Follower) Skipped() uint64 { return f.skipped }
+
 // Pending implements pipeline.Source.
 func (f *Follower) Pending() bool {
 	return len(f.handing) > 0 || f.ready.Load() || f.inner.Pending()
@@ -122,7 +136,9 @@ func (f *Follower) Read(e *event.Event) error {
 		f.handing = f.handing[1:]
 		*e = event.Event{
 			Kind: event.KindMinisock, Ktime: o.ktime, Wall: f.o.Wall(o.ktime), Cookie: o.cookie, Netns: o.netns,
-			OldState: o.from, NewState: o.to, Since: o.seen, Expired: o.expired, Overflow: o.overflow,
+			Local:    netip.AddrPortFrom(netip.IPv4Unspecified(), o.lport),
+			Remote:   netip.AddrPortFrom(netip.IPv4Unspecified(), o.rport),
+			OldState: o.from, NewState: o.to, Since: o.seen, Fate: o.fate,
 		}
 		return nil
 	}
@@ -131,11 +147,13 @@ func (f *Follower) Read(e *event.Event) error {
 	}
 	if e.Kind == event.KindTransition && e.NewState == event.Close {
 		if state := conn.Minisock(e); state != event.Close {
-			f.follow(entry{e.Cookie, e.Ktime, e.Netns, state})
+			f.follow(entry{keyOf(e), e.Ktime, e.Netns, state, e.Facts.Linger2 != 0})
 		}
 	}
 	return nil
 }
+
+func keyOf(e *event.Event) key { return key{e.Cookie, e.Local.Port(), e.Remote.Port()} }
 
 func (f *Follower) take() {
 	f.mu.Lock()
@@ -146,6 +164,7 @@ func (f *Follower) take() {
 
 func (f *Follower) follow(m entry) {
 	if f.waiting.Load() >= int64(f.o.Max) {
+		f.skipped++
 		return
 	}
 	f.waiting.Add(1)
@@ -158,17 +177,18 @@ func (f *Follower) follow(m entry) {
 	}
 }
 
-// Asking costs time in proportion to the sockets of a machine. It takes
-// less than a hundredth of one CPU, for its share of the work.
+// Asking costs time in proportion to the sockets of a machine. It takes less
+// than a hundredth of one CPU, unless there are hundreds of thousands.
 const (
-	interval = time.Second
-	idleness = 150 // times as long as the last batch took
+	interval  = time.Second
+	idleness  = 150 // times as long as the last batch took
+	longPause = 15 * time.Second
 )
 
 // run asks while there is something to ask for.
-func (f *Follower) run() {
+func (f *Follower) run(spaces map[uint32]snapshot.Space) {
 	defer close(f.done)
-	b := &batch{lister: f.o.Lister, ktime: f.o.Ktime, spaces: f.o.Lister.Spaces(), awaited: map[uint64]awaited{}}
+	b := &batch{lister: f.o.Lister, ktime: f.o.Ktime, spaces: spaces, awaited: map[key]awaited{}}
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -184,7 +204,7 @@ func (f *Follower) run() {
 		case <-f.stop:
 			return
 		}
-		if err := f.o.Lister.Load(); err != nil {
+		if err := f.o.Lister.Prepare(); err != nil {
 			f.publish(nil, err)
 			pause.Reset(interval)
 			continue
@@ -194,9 +214,9 @@ func (f *Follower) run() {
 		entered := f.entered
 		f.entered = nil
 		f.mu.Unlock()
-		b.add(entered)
+		f.waiting.Add(-b.add(entered))
 		f.publish(b.ask())
-		pause.Reset(max(interval, idleness*time.Duration(f.o.Ktime()-began)))
+		pause.Reset(min(longPause, max(interval, idleness*time.Duration(f.o.Ktime()-began))))
 	}
 }
 
@@ -219,7 +239,7 @@ type batch struct {
 	lister  Lister
 	ktime   func() uint64
 	spaces  map[uint32]snapshot.Space
-	awaited map[uint64]awaited // by cookie
+	awaited map[key]awaited
 }
 
 // awaited is a minisock that will change.
@@ -229,10 +249,16 @@ type awaited struct {
 	found bool   // by a listing
 }
 
-func (b *batch) add(entered []entry) {
+// add awaits those that have entered. It returns how many stand in the place of
+// one that was awaited already, which must be gone.
+func (b *batch) add(entered []entry) (replaced int64) {
 	for _, m := range entered {
-		b.awaited[m.cookie] = awaited{entry: m, seen: m.since}
+		if _, known := b.awaited[m.key]; known {
+			replaced++
+		}
+		b.awaited[m.key] = awaited{entry: m, seen: m.since}
 	}
+	return replaced
 }
 
 // ask lists the minisocks of each namespace that has some awaited ones, and
@@ -246,16 +272,17 @@ func (b *batch) ask() (outcomes []outcome, err error) {
 		began := b.ktime()
 		before := b.spaces[netns]
 		space, listErr := b.lister.List(netns, func(found wire.Minisock) {
-			m, known := b.awaited[found.Cookie]
+			k := key{found.Cookie, found.LocalPort, found.RemotePort}
+			m, known := b.awaited[k]
 			if !known {
 				return
 			}
 			if m.state != found.State {
 				outcomes = append(outcomes, m.outcome(found.State, began))
-				m.state, m.since = found.State, began
+				m.state, m.since = found.State, m.seen
 			}
 			m.seen, m.found = began, true
-			b.awaited[found.Cookie] = m
+			b.awaited[k] = m
 		})
 		if listErr != nil && !errors.Is(listErr, snapshot.ErrNoNamespace) {
 			err = listErr // what was not asked is not answered
@@ -265,22 +292,27 @@ func (b *batch) ask() (outcomes []outcome, err error) {
 		if asked {
 			b.spaces[netns] = space
 		}
-		for cookie, m := range b.awaited {
-			if m.netns != netns || m.seen >= began || m.since >= began || !asked && !m.outlived(began) {
+		for k, m := range b.awaited {
+			if m.netns != netns || m.seen >= began || !asked && !m.outlived(began) {
 				continue
 			}
 			gone := m.outcome(event.Close, began)
-			gone.expired = !asked || m.expired(began, space)
-			gone.overflow = asked && space.Overflows > before.Overflows && !m.found
+			switch {
+			case !asked:
+			case space.Overflows > before.Overflows && !m.found:
+				gone.fate = event.FateNoRoom
+			default:
+				gone.fate = m.fate(began, space)
+			}
 			outcomes = append(outcomes, gone)
-			delete(b.awaited, cookie)
+			delete(b.awaited, k)
 		}
 	}
 	return outcomes, err
 }
 
 func (m *awaited) outcome(state event.State, ktime uint64) outcome {
-	return outcome{cookie: m.cookie, netns: m.netns, ktime: ktime, seen: m.seen, from: m.state, to: state}
+	return outcome{key: m.key, netns: m.netns, ktime: ktime, seen: m.seen, from: m.state, to: state}
 }
 
 // timeWaitLen is how long TIME_WAIT lasts (TCP_TIMEWAIT_LEN of
@@ -293,12 +325,27 @@ func (m *awaited) outlived(ktime uint64) bool {
 	return time.Duration(ktime-m.since) >= 2*timeWaitLen
 }
 
-// expired tells whether the minisock's time was over when it was found to be
-// gone.
-func (m *awaited) expired(ktime uint64, space snapshot.Space) bool {
+// The kernel's timer counts in ticks, of 10 ms at most; a listing takes time.
+const slack = 100 * time.Millisecond
+
+// fate judges what has become of a minisock that was found to be gone. That
+// FIN_WAIT2 has lasted its time is told only by batches that follow each other
+// closely: else a FIN and all of TIME_WAIT may lie between two of them.
+func (m *awaited) fate(ktime uint64, space snapshot.Space) event.Fate {
+	lasted := time.Duration(ktime - m.since)
 	limit := timeWaitLen
 	if m.state == event.FinWait2 {
 		limit = space.FinTimeout
+		// Above that the minisock stands for a part of the time alone (tcp_close).
+		if m.own || limit > timeWaitLen {
+			return event.FateUnknown
+		}
 	}
-	return limit > 0 && time.Duration(ktime-m.since) >= limit
+	switch {
+	case lasted < limit-slack:
+		return event.FateEarly
+	case m.state == event.TimeWait || time.Duration(ktime-m.seen) < 3*interval:
+		return event.FateExpired
+	}
+	return event.FateUnknown
 }

@@ -3,6 +3,7 @@ package minisock
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -24,8 +25,8 @@ type tables struct {
 	asked  int
 }
 
-func (l *tables) Load() error { return l.load }
-func (l *tables) Close()      {}
+func (l *tables) Prepare() error { return l.load }
+func (l *tables) Close()         {}
 
 func (l *tables) Spaces() map[uint32]snapshot.Space { return map[uint32]snapshot.Space{} }
 
@@ -41,12 +42,14 @@ func (l *tables) List(netns uint32, found func(wire.Minisock)) (snapshot.Space, 
 
 // asking makes what the asking goroutine has, at a time that the test sets.
 func asking(l *tables, now *uint64) *batch {
-	return &batch{lister: l, ktime: func() uint64 { return *now }, spaces: map[uint32]snapshot.Space{}, awaited: map[uint64]awaited{}}
+	return &batch{lister: l, ktime: func() uint64 { return *now }, spaces: map[uint32]snapshot.Space{}, awaited: map[key]awaited{}}
 }
 
 func TestBatch(t *testing.T) {
 	const timeWait, finWait2, gone = event.TimeWait, event.FinWait2, event.Close
-	sock := func(cookie uint64, s event.State) wire.Minisock { return wire.Minisock{Cookie: cookie, State: s} }
+	sock := func(lport uint16, s event.State) wire.Minisock {
+		return wire.Minisock{Cookie: 7, LocalPort: lport, RemotePort: 80, State: s}
+	}
 	type step struct {
 		at    uint64 // s
 		socks []wire.Minisock
@@ -56,53 +59,72 @@ func TestBatch(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		state event.State // of the socket with the cookie 7, from 1 s on
+		state event.State // from 1 s on
+		own   bool        // it has a limit of its own
 		steps []step
 	}{
-		{"expires", timeWait, []step{
-			{at: 2, socks: []wire.Minisock{sock(7, timeWait), sock(8, timeWait)}},
+		{"expires", timeWait, false, []step{
+			{at: 2, socks: []wire.Minisock{sock(7, timeWait), sock(8, finWait2)}},
 			{at: 60, socks: []wire.Minisock{sock(7, timeWait)}},
-			{at: 62, want: []outcome{{from: timeWait, to: gone, seen: 60, ktime: 62, expired: true}}},
+			{at: 62, want: []outcome{{from: timeWait, to: gone, seen: 60, ktime: 62, fate: event.FateExpired}}},
 			{at: 63},
 		}},
-		{"is killed", timeWait, []step{
+		{"is killed", timeWait, false, []step{
 			{at: 2, socks: []wire.Minisock{sock(7, timeWait)}},
-			{at: 3, want: []outcome{{from: timeWait, to: gone, seen: 2, ktime: 3}}},
+			{at: 3, want: []outcome{{from: timeWait, to: gone, seen: 2, ktime: 3, fate: event.FateEarly}}},
 		}},
-		{"never was", timeWait, []step{
-			{at: 2, space: snapshot.Space{Overflows: 1}, want: []outcome{{from: timeWait, to: gone, seen: 1, ktime: 2, overflow: true}}},
+		{"never was", timeWait, false, []step{
+			{at: 2, space: snapshot.Space{Overflows: 1}, want: []outcome{{from: timeWait, to: gone, seen: 1, ktime: 2, fate: event.FateNoRoom}}},
 		}},
-		{"others never were", timeWait, []step{
+		{"others never were", timeWait, false, []step{
 			{at: 2, socks: []wire.Minisock{sock(7, timeWait)}},
-			{at: 3, space: snapshot.Space{Overflows: 1}, want: []outcome{{from: timeWait, to: gone, seen: 2, ktime: 3}}},
+			{at: 3, space: snapshot.Space{Overflows: 1}, want: []outcome{{from: timeWait, to: gone, seen: 2, ktime: 3, fate: event.FateEarly}}},
 		}},
-		{"gets its FIN", finWait2, []step{
+		{"gets its FIN", finWait2, false, []step{
 			{at: 2, socks: []wire.Minisock{sock(7, finWait2)}},
 			{at: 3, socks: []wire.Minisock{sock(7, timeWait)}, want: []outcome{{from: finWait2, to: timeWait, seen: 2, ktime: 3}}},
 			{at: 62, socks: []wire.Minisock{sock(7, timeWait)}},
-			{at: 63, want: []outcome{{from: timeWait, to: gone, seen: 62, ktime: 63, expired: true}}},
+			{at: 63, want: []outcome{{from: timeWait, to: gone, seen: 62, ktime: 63, fate: event.FateExpired}}},
 		}},
-		{"gets no FIN", finWait2, []step{
+		{"gets no FIN", finWait2, false, []step{
+			{at: 4, socks: []wire.Minisock{sock(7, finWait2)}, space: snapshot.Space{FinTimeout: 5 * time.Second}},
+			{at: 6, space: snapshot.Space{FinTimeout: 5 * time.Second},
+				want: []outcome{{from: finWait2, to: gone, seen: 4, ktime: 6, fate: event.FateExpired}}},
+		}},
+		{"gets no FIN, or all between two batches", finWait2, false, []step{
 			{at: 2, socks: []wire.Minisock{sock(7, finWait2)}, space: snapshot.Space{FinTimeout: 5 * time.Second}},
 			{at: 6, space: snapshot.Space{FinTimeout: 5 * time.Second},
-				want: []outcome{{from: finWait2, to: gone, seen: 2, ktime: 6, expired: true}}},
+				want: []outcome{{from: finWait2, to: gone, seen: 2, ktime: 6}}},
 		}},
-		{"cannot be asked for", timeWait, []step{
+		{"gets no FIN in a time of its own", finWait2, true, []step{
+			{at: 5, socks: []wire.Minisock{sock(7, finWait2)}, space: snapshot.Space{FinTimeout: 5 * time.Second}},
+			{at: 6, space: snapshot.Space{FinTimeout: 5 * time.Second},
+				want: []outcome{{from: finWait2, to: gone, seen: 5, ktime: 6}}},
+		}},
+		{"is reset before its time", finWait2, false, []step{
+			{at: 2, socks: []wire.Minisock{sock(7, finWait2)}, space: snapshot.Space{FinTimeout: 5 * time.Second}},
+			{at: 3, space: snapshot.Space{FinTimeout: 5 * time.Second},
+				want: []outcome{{from: finWait2, to: gone, seen: 2, ktime: 3, fate: event.FateEarly}}},
+		}},
+		{"cannot be asked for", timeWait, false, []step{
 			{at: 2, socks: []wire.Minisock{sock(7, timeWait)}},
 			{at: 70, err: errors.New("refused")},
 			{at: 200, err: errors.New("refused")},
 			{at: 201, socks: []wire.Minisock{sock(7, timeWait)}},
 		}},
-		{"has no namespace any more", timeWait, []step{
+		{"has no namespace any more", timeWait, false, []step{
 			{at: 2, socks: []wire.Minisock{sock(7, timeWait)}},
 			{at: 120, err: snapshot.ErrNoNamespace},
-			{at: 121, err: snapshot.ErrNoNamespace, want: []outcome{{from: timeWait, to: gone, seen: 2, ktime: 121, expired: true}}},
+			{at: 121, err: snapshot.ErrNoNamespace, want: []outcome{{from: timeWait, to: gone, seen: 2, ktime: 121}}},
 		}},
 	} {
 		var now uint64
 		tables := &tables{}
 		b := asking(tables, &now)
-		b.add([]entry{{cookie: 7, since: second, netns: 3, state: test.state}})
+		seven := entry{key: key{7, 7, 80}, since: second, netns: 3, state: test.state, own: test.own}
+		if n := b.add([]entry{seven}) + b.add([]entry{seven}); n != 1 {
+			t.Errorf("%s: %d replaced, want 1", test.name, n)
+		}
 		for _, step := range test.steps {
 			now = step.at * second
 			tables.socks = map[uint32][]wire.Minisock{3: step.socks}
@@ -117,7 +139,7 @@ func TestBatch(t *testing.T) {
 				continue
 			}
 			for i, want := range step.want {
-				want.cookie, want.netns, want.seen, want.ktime = 7, 3, want.seen*second, want.ktime*second
+				want.key, want.netns, want.seen, want.ktime = seven.key, 3, want.seen*second, want.ktime*second
 				if got[i] != want {
 					t.Errorf("%s: at %d s: %+v, want %+v", test.name, step.at, got[i], want)
 				}
@@ -180,6 +202,9 @@ func TestFollower(t *testing.T) {
 		}
 		<-s.events
 	}
+	if n := f.Skipped(); n != 2 {
+		t.Errorf("%d were not followed, want 2", n)
+	}
 	close(s.events)
 	if err := f.Read(&e); err != io.EOF {
 		t.Errorf("the end is told as %v", err)
@@ -214,7 +239,7 @@ func TestErrIsTold(t *testing.T) {
 	if err := f.Read(&e); err != nil {
 		t.Fatal(err)
 	}
-	for begin := time.Now(); f.Err() == nil; {
+	for begin := time.Now(); f.Err() == nil; runtime.Gosched() {
 		if time.Since(begin) > 10*time.Second {
 			t.Fatal("the refusal is not told")
 		}

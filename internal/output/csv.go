@@ -20,7 +20,7 @@ func dataColumns(o Options) []*column.Column {
 			&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
 		}
 	case OfConns:
-		return connColumns()
+		return withElapsed(connColumns(), o)
 	}
 	columns := []*column.Column{
 		&column.Type, &column.Time,
@@ -31,9 +31,7 @@ func dataColumns(o Options) []*column.Column {
 		&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
 		&column.OldState, &column.NewState, &column.MS, &column.MSMin,
 	}
-	if o.Elapsed {
-		columns = slices.Insert(columns, 2, &column.Elapsed)
-	}
+	columns = withElapsed(columns, o)
 	if o.Of == OfTransitions {
 		columns = append(columns, &column.Now, &column.Derived)
 		columns = append(columns, concluded...)
@@ -41,11 +39,19 @@ func dataColumns(o Options) []*column.Column {
 	return append(columns, &column.Lost)
 }
 
+// withElapsed puts the seconds behind the time, if they are asked for.
+func withElapsed(columns []*column.Column, o Options) []*column.Column {
+	if !o.Elapsed {
+		return columns
+	}
+	return slices.Insert(columns, 2, &column.Elapsed)
+}
+
 // concluded are the fields of what is judged of transitions and connections.
 var concluded = []*column.Column{
 	&column.Role, &column.Connect, &column.Took, &column.RTT, &column.RTTEstimate, &column.SynRetransmits, &column.Way,
 	&column.AcceptWait, &column.AcceptWaitMax,
-	&column.Reason, &column.Cause, &column.First, &column.Errno, &column.Reset, &column.Signal,
+	&column.Reason, &column.Cause, &column.First, &column.Errno, &column.SoftErrno, &column.Reset, &column.Signal,
 	&column.Out, &column.In, &column.SegsOut, &column.SegsIn, &column.Retransmits, &column.Why,
 }
 

@@ -111,7 +111,7 @@ func judged() []event.Event {
 	events[4].Role = event.RoleServer
 	events[4].Handshake = event.Handshake{Took: 1129 * ms, Retransmits: 1}
 	events[5].Role = event.RoleClient
-	events[5].Facts.Err = 104
+	events[5].Facts.Err, events[5].Facts.SoftErr = 104, 113
 	events[5].End = event.End{Reason: event.ReasonResetByPeer, Errno: 104}
 	events[5].Traffic = event.Traffic{Known: true, Out: 512, In: 34_567, SegsOut: 9, SegsIn: 11, Retransmits: 2}
 	events[7].NewState, events[7].Derived = event.TimeWait, true
@@ -134,6 +134,7 @@ func happenings(client, server event.Process) []event.Event {
 	sent.Kind, sent.OldState, sent.NewState, sent.Facts.Reset = event.KindResetSent, event.Close, event.Close, "TCP_ABORT_ON_CLOSE"
 	over := hop(63*time.Second, 60*time.Second, event.TimeWait, event.Close, "10.0.0.1:443", "10.0.0.2:40000", server)
 	over.Derived, over.Before, over.SkAddr, over.Current = true, true, 0, event.Process{}
+	over.Fate = event.FateEarly
 	return []event.Event{syn, data, synAck, received, sent, over}
 }
 
@@ -271,6 +272,7 @@ var goldens = map[string]struct {
 	"conns-160":   {"table", Options{Of: OfConns, Width: func() int { return 160 }}},
 	"conns-w":     {"table", Options{Of: OfConns, Wide: true}},
 	"conns-csv":   {"csv", Options{Of: OfConns}},
+	"conns-csv-t": {"csv", Options{Of: OfConns, Elapsed: true}},
 	"conns-json":  {"json", Options{Of: OfConns}},
 	"list":        {"table", Options{Of: OfSockets}},
 	"list-60":     {"table", Options{Of: OfSockets, Width: func() int { return 60 }}},
@@ -338,7 +340,7 @@ func TestNothingRawGetsOut(t *testing.T) {
 // TestFieldsAreTheSame reads CSV and JSON back with the standard library's
 // readers: each field of the one is that of the other.
 func TestFieldsAreTheSame(t *testing.T) {
-	for _, options := range []Options{{}, {Elapsed: true}, {Of: OfRaw}, {Of: OfConns}, {Of: OfSockets}} {
+	for _, options := range []Options{{}, {Elapsed: true}, {Of: OfRaw}, {Of: OfConns}, {Of: OfConns, Elapsed: true}, {Of: OfSockets}} {
 		text, _ := render(t, "csv", options)
 		rows, err := stdcsv.NewReader(strings.NewReader(text)).ReadAll()
 		if err != nil {

@@ -75,8 +75,7 @@ var fields = []field{
 	number("segsout", func(e *event.Event) *uint32 { return &e.Facts.SegsOut }),
 	number("datain", func(e *event.Event) *uint32 { return &e.Facts.DataSegsIn }),
 	text("reset", func(e *event.Event) *string { return &e.Facts.Reset }),
-	truth("expired", func(e *event.Event) *bool { return &e.Expired }),
-	truth("overflow", func(e *event.Event) *bool { return &e.Overflow }),
+	number("fate", func(e *event.Event) *event.Fate { return &e.Fate }),
 	number("lost", func(e *event.Event) *uint64 { return &e.Lost }),
 }
 

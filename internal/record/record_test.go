@@ -27,7 +27,7 @@ func full() event.Event {
 			MinRTT: event.NoRTT, Retransmits: 2, BytesAcked: 1 << 40, BytesReceived: 1 << 41,
 			SegsIn: 11, SegsOut: 12, DataSegsIn: 7, Reset: "TCP_ABORT_ON_CLOSE",
 		},
-		Expired: true, Overflow: true, Lost: 6,
+		Fate: event.FateNoRoom, Lost: 6,
 	}
 }
 

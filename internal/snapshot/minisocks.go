@@ -18,15 +18,18 @@ import (
 // minisocksProgram is the iterator over minisocks in bpf/snapshot.bpf.c.
 const minisocksProgram = "minisocks"
 
-// Minisocks lists the minisocks of network namespaces, time and again. Load
-// comes before the first listing. It belongs to one goroutine at a time. The zero value is ready.
+// Minisocks lists the minisocks of network namespaces, time and again, in
+// batches. It belongs to one goroutine at a time. The zero value is ready.
 type Minisocks struct {
 	objects *ebpf.Collection  // nil until they are needed
 	paths   map[uint32]string // to the namespaces, as far as they still hold
+	looked  bool              // for them, since Prepare
 }
 
-// Load puts the iterator into the kernel, once.
-func (m *Minisocks) Load() error {
+// Prepare comes before each batch of listings. The first time it puts the
+// iterator into the kernel.
+func (m *Minisocks) Prepare() error {
+	m.looked = false
 	if m.objects != nil {
 		return nil
 	}
@@ -106,11 +109,15 @@ func (m *Minisocks) Spaces() map[uint32]Space {
 // in runs f on a thread in the namespace.
 func (m *Minisocks) in(netns uint32, f func() error) error {
 	path, known := m.paths[netns]
-	if inode, err := inodeOf(path); !known || path != "" && (err != nil || inode != uint64(netns)) {
+	if inode, err := inodeOf(path); known && path != "" && (err != nil || inode != uint64(netns)) {
+		delete(m.paths, netns)
+		known = false
+	}
+	if !known && !m.looked {
 		m.look()
-		if path, known = m.paths[netns]; !known {
-			return ErrNoNamespace
-		}
+	}
+	if path, known = m.paths[netns]; !known {
+		return ErrNoNamespace
 	}
 	err := inNamespace(path, f)
 	var entering *enterError
@@ -120,8 +127,10 @@ func (m *Minisocks) in(netns uint32, f func() error) error {
 	return err
 }
 
-// look finds the namespaces anew.
+// look finds the namespaces anew. It goes through all processes, and therefore
+// is done once a batch at most.
 func (m *Minisocks) look() {
+	m.looked = true
 	spaces, _ := namespaces()
 	defer spaces.close()
 	m.paths = map[uint32]string{}

@@ -72,11 +72,8 @@ func (s *Summary) addTimes(e *event.Event) {
 		s.wait.add(e.AcceptWait.Time)
 		s.waitAtMost = s.waitAtMost || e.AcceptWait.AtMost
 	}
-	if e.Before {
-		return // of one of its states only a part was seen
-	}
-	for state, d := range e.Times {
-		if d > 0 && !isBookkeeping(e, event.State(state)) {
+	for state := event.Established; int(state) < len(e.Times); state++ {
+		if d := e.Times[state]; d > 0 && !isBookkeeping(e, state) {
 			s.states[state].add(d)
 		}
 	}

@@ -51,7 +51,7 @@ func DecodeFound(record []byte) (Found, error) {
 		FD:     int32(u32(r[unsafe.Offsetof(found.Fd):])),
 		State:  event.State(r[unsafe.Offsetof(found.State)]),
 		Owner: event.Owner{
-			Process: event.Process{PID: u32(r[pidAt:]), Comm: event.Comm(r[commAt:])},
+			Process: event.Process{PID: u32(r[pidAt:]), Comm: commFrom(r[commAt:])},
 			Source:  event.Source(r[ownerAt+unsafe.Offsetof(owner.Source)]),
 			Cgroup:  u64(r[ownerAt+unsafe.Offsetof(owner.Cgroup):]),
 		},
@@ -61,8 +61,10 @@ func DecodeFound(record []byte) (Found, error) {
 // Minisock is what is left of a socket in TIME_WAIT, or in FIN_WAIT2 without a
 // process.
 type Minisock struct {
-	// Cookie is the socket's.
-	Cookie uint64
+	// Cookie is the socket's. One socket can leave several, which their ports
+	// tell apart.
+	Cookie                uint64
+	LocalPort, RemotePort uint16
 	// State is TimeWait or FinWait2.
 	State event.State
 }
@@ -79,7 +81,9 @@ func DecodeMinisock(record []byte) (Minisock, error) {
 		return Minisock{}, fmt.Errorf("a record of %d bytes, want %d: the programs are of another version", len(record), MinisockSize)
 	}
 	return Minisock{
-		Cookie: u64(record[unsafe.Offsetof(minisock.Cookie):]),
-		State:  event.State(record[unsafe.Offsetof(minisock.State)]),
+		Cookie:     u64(record[unsafe.Offsetof(minisock.Cookie):]),
+		LocalPort:  u16(record[unsafe.Offsetof(minisock.Lport):]),
+		RemotePort: u16(record[unsafe.Offsetof(minisock.Rport):]),
+		State:      event.State(record[unsafe.Offsetof(minisock.State)]),
 	}, nil
 }

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -81,7 +82,7 @@ func Decode(record []byte, e *event.Event) error {
 	e.Netns = u32(r[unsafe.Offsetof(layout.Netns):])
 	e.UID = u32(r[unsafe.Offsetof(layout.Uid):])
 	e.Owner.PID = u32(r[unsafe.Offsetof(layout.Pid):])
-	e.Owner.Comm = event.Comm(r[unsafe.Offsetof(layout.Comm):])
+	e.Owner.Comm = commFrom(r[unsafe.Offsetof(layout.Comm):])
 	e.Owner.Source = event.Source(r[unsafe.Offsetof(layout.Source)])
 	e.Owner.Cgroup = u64(r[unsafe.Offsetof(layout.Cgroup):])
 	flags := bpf.TcpstatesEventFlags(r[unsafe.Offsetof(layout.Flags)])
@@ -89,7 +90,7 @@ func Decode(record []byte, e *event.Event) error {
 	e.Closes = flags&bpf.TcpstatesEventFlagsEVENT_CLOSER != 0
 	e.Before = flags&bpf.TcpstatesEventFlagsEVENT_SINCE_SEED != 0
 	e.Current.PID = u32(r[unsafe.Offsetof(layout.Curpid):])
-	e.Current.Comm = event.Comm(r[unsafe.Offsetof(layout.Curcomm):])
+	e.Current.Comm = commFrom(r[unsafe.Offsetof(layout.Curcomm):])
 	e.Signal = r[unsafe.Offsetof(layout.Signal)]
 	if flags&bpf.TcpstatesEventFlagsEVENT_ACCEPTED != 0 {
 		e.Accepted = u64(r[unsafe.Offsetof(layout.Moment):])
@@ -126,6 +127,16 @@ func ResetReason(record []byte) int32 {
 		return -1
 	}
 	return int32(u32(record[unsafe.Offsetof(layout.ResetReason):]))
+}
+
+// commFrom reads a name. Before Linux 5.17 what stands behind its zero is the
+// rest of an older one.
+func commFrom(b []byte) event.Comm {
+	c := event.Comm(b)
+	if end := bytes.IndexByte(c[:], 0); end >= 0 {
+		clear(c[end:])
+	}
+	return c
 }
 
 // The object is built for little-endian machines alone.

@@ -119,6 +119,19 @@ func change(f func(*bpf.TcpstatesEvent)) bpf.TcpstatesEvent {
 	return r
 }
 
+// TestNamesEndAtTheirZero gives a name with what kernels before 5.17 leave
+// behind its end.
+func TestNamesEndAtTheirZero(t *testing.T) {
+	stale := comm("nginx\x00old name")
+	var e event.Event
+	if err := Decode(encode(t, change(func(r *bpf.TcpstatesEvent) { r.Comm, r.Curcomm = stale, stale })), &e); err != nil {
+		t.Fatal(err)
+	}
+	if want := event.CommOf("nginx"); e.Owner.Comm != want || e.Current.Comm != want {
+		t.Errorf("got %q and %q", e.Owner.Comm[:], e.Current.Comm[:])
+	}
+}
+
 // FuzzDecode looks for records that make Decode panic, and for records that it
 // takes though they are none.
 func FuzzDecode(f *testing.F) {
@@ -227,11 +240,11 @@ func TestDecodeFound(t *testing.T) {
 }
 
 func TestDecodeMinisock(t *testing.T) {
-	record, err := binary.Append(nil, binary.LittleEndian, bpf.SnapshotMinisock{Cookie: 0x1f, State: 5})
+	record, err := binary.Append(nil, binary.LittleEndian, bpf.SnapshotMinisock{Cookie: 0x1f, Lport: 80, Rport: 40000, State: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := DecodeMinisock(record); err != nil || got != (Minisock{0x1f, event.FinWait2}) {
+	if got, err := DecodeMinisock(record); err != nil || got != (Minisock{0x1f, 80, 40000, event.FinWait2}) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	for _, broken := range [][]byte{nil, record[1:], append(record, 0)} {
@@ -263,6 +276,9 @@ func TestFactsAgree(t *testing.T) {
 		bpf.TcpstatesEventFactsFACT_GOT_RESET:    event.GotReset,
 		bpf.TcpstatesEventFactsFACT_SENT_RESET:   event.SentReset,
 		bpf.TcpstatesEventFactsFACT_CHILD:        event.Child,
+		bpf.TcpstatesEventFactsFACT_ALL_ACKED:    event.AllAcked,
+		bpf.TcpstatesEventFactsFACT_REPAIR:       event.Repair,
+		bpf.TcpstatesEventFactsFACT_UNREAD:       event.Unread,
 	} {
 		if uint32(bit) != uint32(flag) {
 			t.Errorf("the fact %#x of a record is the flag %#x of an event", bit, flag)
