@@ -198,17 +198,17 @@ func TestTwoMinisocksOfOneSocket(t *testing.T) {
 			})
 		}
 		requireListed(t, ns, event.FinWait2, 1)
-	})
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, e := range of(ns, k.out) {
-		if e.Kind == event.KindTransition && e.OldState == event.TimeWait && e.NewState != event.Close {
-			t.Errorf("TIME_WAIT>%v", e.NewState)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for _, e := range of(ns, k.out) {
+			if e.Kind == event.KindTransition && e.OldState == event.TimeWait && e.NewState != event.Close {
+				t.Errorf("TIME_WAIT>%v", e.NewState)
+			}
 		}
-	}
-	if n := len(ends(of(ns, k.out))); n != 2+2*2 {
-		t.Errorf("%d connections have ended, want 6: %s", n, describe(of(ns, k.out)))
-	}
+		if n := len(ends(of(ns, k.out))); n != 2+2*2 {
+			t.Errorf("%d connections have ended, want 6: %s", n, describe(of(ns, k.out)))
+		}
+	})
 }
 
 // TestBytes counts what connections have carried, by its contents.

@@ -36,54 +36,80 @@ func (b *batch) add(entered []entry) (replaced int64) {
 	return replaced
 }
 
+// answer is what one namespace has told in a batch.
+type answer struct {
+	ktime   uint64 // when it was asked
+	asked   bool   // false if it is not there any more
+	space   snapshot.Space
+	noRooms bool // there was no room for some minisocks since the last batch
+}
+
 // ask lists the minisocks of each namespace that has some awaited ones, and
 // tells what has become of those. err is why it could not ask everywhere.
 func (b *batch) ask() (outcomes []outcome, err error) {
-	namespaces := map[uint32]bool{}
+	answers := map[uint32]answer{}
 	for _, m := range b.awaited {
-		namespaces[m.netns] = true
+		answers[m.netns] = answer{}
 	}
-	for netns := range namespaces {
-		began := b.ktime()
-		before := b.spaces[netns]
-		space, listErr := b.lister.List(netns, func(found wire.Minisock) {
-			k := key{found.Cookie, found.LocalPort, found.RemotePort}
-			m, known := b.awaited[k]
-			if !known {
-				return
-			}
-			if m.state != found.State {
-				outcomes = append(outcomes, m.outcome(found.State, began))
-				m.state, m.since = found.State, m.seen
-			}
-			m.seen, m.found = began, true
-			b.awaited[k] = m
+	for netns := range answers {
+		a := answer{ktime: b.ktime()}
+		var listErr error
+		a.space, listErr = b.lister.List(netns, func(found wire.Minisock) {
+			outcomes = b.see(found, a.ktime, outcomes)
 		})
-		if listErr != nil && !errors.Is(listErr, snapshot.ErrNoNamespace) {
+		switch {
+		case listErr == nil:
+			a.asked, a.noRooms = true, a.space.Overflows > b.spaces[netns].Overflows
+			b.spaces[netns] = a.space
+		case !errors.Is(listErr, snapshot.ErrNoNamespace):
 			err = listErr // what was not asked is not answered
+			delete(answers, netns)
 			continue
 		}
-		asked := listErr == nil
-		if asked {
-			b.spaces[netns] = space
-		}
-		for k, m := range b.awaited {
-			if m.netns != netns || m.seen >= began || !asked && !m.outlived(began) {
-				continue
-			}
-			gone := m.outcome(event.Close, began)
-			switch {
-			case !asked:
-			case space.Overflows > before.Overflows && !m.found:
-				gone.fate = event.FateNoRoom
-			default:
-				gone.fate = m.fate(began, space)
-			}
-			outcomes = append(outcomes, gone)
+		answers[netns] = a
+	}
+	for k, m := range b.awaited {
+		if a, answered := answers[m.netns]; answered && m.isGone(a) {
+			outcomes = append(outcomes, m.gone(a))
 			delete(b.awaited, k)
 		}
 	}
 	return outcomes, err
+}
+
+// see notes a minisock that was listed, and appends an outcome if it has
+// another state than before.
+func (b *batch) see(found wire.Minisock, ktime uint64, outcomes []outcome) []outcome {
+	k := key{found.Cookie, found.LocalPort, found.RemotePort}
+	m, known := b.awaited[k]
+	if !known {
+		return outcomes
+	}
+	if m.state != found.State {
+		outcomes = append(outcomes, m.outcome(found.State, ktime))
+		m.state, m.since = found.State, m.seen
+	}
+	m.seen, m.found = ktime, true
+	b.awaited[k] = m
+	return outcomes
+}
+
+// isGone tells whether the answer shows that a minisock is no more.
+func (m *awaited) isGone(a answer) bool {
+	return m.seen < a.ktime && (a.asked || m.outlived(a.ktime))
+}
+
+// gone is the outcome of a minisock that is no more.
+func (m *awaited) gone(a answer) outcome {
+	o := m.outcome(event.Close, a.ktime)
+	switch {
+	case !a.asked:
+	case a.noRooms && !m.found:
+		o.fate = event.FateNoRoom
+	default:
+		o.fate = m.fate(a.ktime, a.space)
+	}
+	return o
 }
 
 func (m *awaited) outcome(state event.State, ktime uint64) outcome {
