@@ -353,7 +353,7 @@ func TestHangupIsIgnoredUnderNohup(t *testing.T) {
 		t.Fatal(err)
 	}
 	connectOnce(t, kerneltest.NewNetns(t))
-	if said := trace.end(t); !strings.Contains(said, "0 lost") || strings.Contains(said, " 0 events") {
+	if said := trace.end(t); !strings.Contains(said, " 0 events lost") || strings.Contains(said, " 0 transitions") {
 		t.Errorf("stderr is %q", said)
 	}
 }
