@@ -219,6 +219,84 @@ func TestGapIsNotAttributed(t *testing.T) {
 	}
 }
 
+// TestReasonsThatAreNotKnown are ends that look like others.
+func TestReasonsThatAreNotKnown(t *testing.T) {
+	for name, test := range map[string]struct {
+		from event.State
+		with func(e *event.Event)
+	}{
+		"in repair mode": {event.Established, func(e *event.Event) { e.Facts.Flags = event.Repair | event.Unread }},
+		"no SYN was sent, and there is a local port": {event.SynSent, func(e *event.Event) {
+			e.Facts = event.Facts{}
+		}},
+		"a child that lost a race": {event.SynRecv, func(e *event.Event) { e.Facts.Flags = event.Dead }},
+	} {
+		e := change(1, 1000, 0, test.from, event.Close)
+		test.with(&e)
+		out, _ := replay(t, 4, []event.Event{e})
+		for _, e := range out {
+			if e.End.Reason != event.ReasonNone {
+				t.Errorf("%s: %v", name, e.End.Reason)
+			}
+		}
+	}
+	e := change(1, 1000, 0, event.SynSent, event.Close)
+	e.Facts, e.Local = event.Facts{}, netip.AddrPortFrom(local.Addr(), 0)
+	if out, _ := replay(t, 4, []event.Event{e}); out[0].End.Reason != event.ReasonNoLocalPort {
+		t.Errorf("without a local port: %v", out[0].End.Reason)
+	}
+}
+
+// TestOlderStateIsNotAttributed has a connection that was in its state before
+// the trace: the part that was seen is no time in that state.
+func TestOlderStateIsNotAttributed(t *testing.T) {
+	first := change(1, 5000, 1000, event.Established, event.CloseWait)
+	first.Before = true
+	out, _ := replay(t, 4, []event.Event{first, change(1, 6000, 5000, event.CloseWait, event.LastAck),
+		change(1, 8000, 6000, event.LastAck, event.Close)})
+	conns := ends(out)
+	if len(conns) != 1 {
+		t.Fatalf("got %s", describe(conns))
+	}
+	times := conns[0].Times
+	if least, known := conns[0].AtLeast(); !known || !conns[0].Before || least != 7000 || times[event.Established] != 0 ||
+		times[0] != 4000 || times[event.CloseWait] != 1000 || times[event.LastAck] != 2000 {
+		t.Errorf("lived %v, in its states %v", least, times)
+	}
+}
+
+// TestTimeWaitGoesFirst evicts what was told before what lives.
+func TestTimeWaitGoesFirst(t *testing.T) {
+	in := []event.Event{
+		change(1, 100, 0, event.Close, event.SynSent),
+		change(1, 200, 100, event.SynSent, event.Established),
+	}
+	for cookie := range uint64(20) {
+		all := life(cookie+2, 1000*(cookie+1))
+		in = append(in, all[:len(all)-1]...) // up to TIME_WAIT
+	}
+	in = append(in, change(1, 100_000, 200, event.Established, event.Close))
+	out, tracker := replay(t, 4, in)
+	conns := ends(out)
+	last := conns[len(conns)-1]
+	if len(conns) != 21 || last.Cookie != 1 || last.Before || last.Times[event.Established] != 99_800 || tracker.Evicted() != 17 {
+		t.Errorf("%d evicted, %s", tracker.Evicted(), describe(conns[len(conns)-1:]))
+	}
+}
+
+// TestOrphanAfterAGap has an orphan's FIN_WAIT2 follow a transition that went
+// unseen.
+func TestOrphanAfterAGap(t *testing.T) {
+	orphan := change(1, 3000, 0, event.FinWait2, event.Close)
+	orphan.Facts.Flags = event.Dead
+	fin := event.Event{Kind: event.KindMinisock, Cookie: 1, Ktime: 9000, Since: 8000, NewState: event.TimeWait, Local: local, Remote: remote}
+	out, _ := replay(t, 4, []event.Event{change(1, 1000, 0, event.Close, event.SynSent), orphan, fin})
+	conns := ends(out)
+	if len(conns) != 1 || conns[0].OldState != event.FinWait2 || conns[0].End.Reason != event.ReasonFinished {
+		t.Errorf("got %s", describe(conns))
+	}
+}
+
 // TestUnseenEnd has a socket begin a second connection before the end of its
 // first was seen: that is told as not known, and leaves nothing to the second.
 func TestUnseenEnd(t *testing.T) {
@@ -257,8 +335,31 @@ func TestMinisockBesideANewConnection(t *testing.T) {
 	if len(conns) != 2 || tracker.Tracked() != 0 {
 		t.Fatalf("got %s", describe(conns))
 	}
+	for _, e := range out {
+		if e.Kind == event.KindTransition && e.Cookie == 1 && e.Ktime == gone.Ktime {
+			t.Errorf("the end of the one is told of the other: %s", describe([]event.Event{e}))
+		}
+	}
 	if conns[0].NewState != event.TimeWait || conns[1].NewState != event.Close || conns[1].Times[event.Established] != 3000 {
 		t.Errorf("got %s", describe(conns))
+	}
+}
+
+// TestTwoMinisocks has a socket leave two, of which the first goes: the second,
+// at other ports, stays.
+func TestTwoMinisocks(t *testing.T) {
+	first := life(1, 1000)
+	gone := first[len(first)-1]
+	second := life(1, 5000)
+	in := first[:len(first)-1]
+	for _, e := range second[:len(second)-1] {
+		e.Local = netip.AddrPortFrom(local.Addr(), 81)
+		in = append(in, e)
+	}
+	gone.Ktime, gone.Since = 9000, 8000
+	_, tracker := replay(t, 4, append(in, gone))
+	if n := tracker.Tracked(); n != 1 {
+		t.Errorf("%d are followed, want the second", n)
 	}
 }
 
@@ -281,7 +382,11 @@ func TestResetsAreWaitedFor(t *testing.T) {
 	} {
 		out, _ := replay(t, 4, test.in)
 		conns := ends(out)
-		if len(conns) != 1 || conns[0].End.Reset != test.want {
+		reason := event.ReasonNone // a reset that nobody reports is none
+		if test.want != "" {
+			reason = event.ReasonResetSent
+		}
+		if len(conns) != 1 || conns[0].End.Reset != test.want || conns[0].End.Reason != reason {
 			t.Errorf("%s: %s", test.name, describe(conns))
 		}
 		var kinds []event.Kind
