@@ -184,34 +184,6 @@ func (l *life) mayBeLateData(e *event.Event) bool {
 	return e.Facts.Flags.Has(event.Dead) && (!l.closed || e.Facts.DataSegsIn > l.dataAtClose)
 }
 
-// waitsForReset tells whether the report of a reset may follow that says more
-// of the end than the event, or belies it.
-func waitsForReset(e *event.Event) bool {
-	switch e.End.Reason {
-	case event.ReasonResetSent, event.ReasonError:
-		return true
-	case event.ReasonKilled:
-		return e.NewState == event.Close && e.Role != event.RoleListener
-	}
-	return false
-}
-
-// settleEnd judges the end of a connection anew when it is known whether it has
-// sent a reset.
-func settleEnd(d *event.Event, reported bool) {
-	end := &d.End
-	switch {
-	case end.Reason == event.ReasonError && syscall.Errno(end.Errno) == syscall.ECONNRESET:
-		if reported {
-			end.Reason, end.Cause = event.ReasonResetSent, event.CauseLateData
-		} else {
-			end.Reason = event.ReasonResetByPeer
-		}
-	case end.Reason == event.ReasonResetSent && !reported:
-		end.Reason, end.Cause = event.ReasonNone, event.CauseNone
-	}
-}
-
 // whyMinisock tells why a connection is over when its minisock in FIN_WAIT2 goes
 // on to e.NewState. One that was told already has no reason.
 func (l *life) whyMinisock(e *event.Event) (event.Reason, event.Cause) {

@@ -4,11 +4,7 @@
 // same events give the same lives, live or recorded.
 package conn
 
-import (
-	"time"
-
-	"tcpstates/internal/event"
-)
+import "tcpstates/internal/event"
 
 // DefaultMaxConns is how many connections a Tracker follows at a time unless
 // it is told otherwise: they take some 400 MiB.
@@ -28,8 +24,7 @@ type Tracker struct {
 	// the cookie of the socket to come.
 	halfOpen map[uint64]uint64
 
-	// unsettled are ends of which more may be told, in the order of time.
-	unsettled []unsettled
+	unsettled queue // ends of which more may be told
 
 	derived event.Event // to hand on what is added
 }
@@ -51,20 +46,10 @@ func (t *Tracker) Tracked() int { return t.lives.len() }
 // forgotten are told without the time of their first SYN-ACK.
 const maxHalfOpen = 65536
 
-// unsettled is the end of a connection that waits for the report of a reset.
-type unsettled struct {
-	conn     event.Event
-	reported bool
-}
-
-// settling is how long the end of a connection waits for the report of the
-// reset that it sends: both come from one run of the kernel's code.
-const settling = uint64(10 * time.Millisecond)
-
 // Apply handles the event and calls next with it, unless it changes nothing,
 // and with those that follow from it.
 func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
-	if err := t.settle(e.Ktime, next); err != nil {
+	if err := t.unsettled.settle(e.Ktime, next); err != nil {
 		return err
 	}
 	switch e.Kind {
@@ -166,7 +151,7 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 		t.lives.retire(l)
 	}
 	if waitsForReset(e) {
-		t.unsettled = append(t.unsettled, unsettled{conn: t.derived, reported: e.Facts.Flags.Has(event.SentReset)})
+		t.unsettled.add(&t.derived, e.Facts.Flags.Has(event.SentReset))
 		return nil
 	}
 	return next(&t.derived)
@@ -240,28 +225,6 @@ func (t *Tracker) resetSent(e *event.Event, next func(*event.Event) error) error
 			Reset: e.Facts.Reset, By: l.by, Signal: l.signal,
 		}, next)
 	}
-	for i := range t.unsettled {
-		if u := &t.unsettled[i]; u.conn.Cookie == e.Cookie {
-			u.reported = true
-			u.conn.End.Reset = e.Facts.Reset
-		}
-	}
+	t.unsettled.report(e)
 	return next(e)
-}
-
-// settle hands on the ends that have waited long enough.
-func (t *Tracker) settle(now uint64, next func(*event.Event) error) error {
-	done := 0
-	for done < len(t.unsettled) && now >= t.unsettled[done].conn.Ktime+settling {
-		u := &t.unsettled[done]
-		settleEnd(&u.conn, u.reported)
-		if err := next(&u.conn); err != nil {
-			return err
-		}
-		done++
-	}
-	if done > 0 {
-		t.unsettled = t.unsettled[:copy(t.unsettled, t.unsettled[done:])]
-	}
-	return nil
 }
