@@ -94,8 +94,10 @@ static __always_inline bool is_born(int oldstate, int newstate)
  * time-out and an ICMP message leave theirs in sk_err before. ECONNABORTED is
  * left by who closes a socket of somebody else (tcp_abort, "ss -K").
  */
-static __always_inline bool closes(int oldstate, int newstate, int err)
+static __always_inline bool closes(const struct sock *sk, int oldstate, int newstate)
 {
+	int err = sk->sk_err;
+
 	if (newstate == TCP_FIN_WAIT1 || newstate == TCP_LAST_ACK)
 		return 1;
 	if (newstate != TCP_CLOSE)
@@ -103,8 +105,12 @@ static __always_inline bool closes(int oldstate, int newstate, int err)
 	switch (oldstate) {
 	case TCP_LISTEN:
 		return 1;
-	case TCP_SYN_SENT:
 	case TCP_SYN_RECV:
+		/* Else a child that another was faster than (inet_ehash_nolisten). */
+		if (!sk->sk_socket && !err)
+			return 0;
+		/* fallthrough */
+	case TCP_SYN_SENT:
 	case TCP_ESTABLISHED:
 	case TCP_CLOSE_WAIT:
 		return err == 0 || err == ECONNABORTED;

@@ -109,7 +109,7 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 	hop.oldstate = oldstate;
 	hop.newstate = newstate;
 	current_process(&hop.current);
-	if (closes(oldstate, newstate, inet->sk.sk_err)) {
+	if (closes(&inet->sk, oldstate, newstate)) {
 		hop.flags = EVENT_CLOSER;
 		hop.signal = ending_signal();
 	}

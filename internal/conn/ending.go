@@ -144,7 +144,7 @@ func whyInPeace(e *event.Event) (event.Reason, event.Cause) {
 		// put off to the first data (TCP_FASTOPEN_CONNECT) and never came.
 		return event.ReasonNone, event.CauseNone
 	case event.SynRecv:
-		if f.Flags.Has(event.Dead) { // a child that lost a race (inet_csk_prepare_forced_close)
+		if isDuplicate(e) {
 			return event.ReasonNone, event.CauseNone
 		}
 	case event.FinWait2:
@@ -161,6 +161,15 @@ func whyInPeace(e *event.Event) (event.Reason, event.Cause) {
 		}
 	}
 	return event.ReasonResetSent, aborted(f)
+}
+
+// isDuplicate tells whether a server's socket is no connection: two CPUs have
+// made one of the same handshake's last ACK, and it was the slower
+// (inet_ehash_nolisten, inet_csk_prepare_forced_close). One that is closed in
+// SYN_RECV by somebody was opened with data in the SYN.
+func isDuplicate(e *event.Event) bool {
+	return e.OldState == event.SynRecv && e.NewState == event.Close && e.Facts.Err == 0 && e.Facts.Flags.Has(event.NoFile) &&
+		!e.Facts.Flags.Has(event.FastOpen)
 }
 
 // aborted tells why a process's own doing sends a reset: tcp_close has shut

@@ -394,7 +394,6 @@ var endings = []ending{
 			ns.Filter(t, fmt.Sprintf("tcp dport %d drop", portOf(server))) // no ACK comes back
 			server.CloseWrite()
 			k.awaitChange(t, ns, event.CloseWait, event.LastAck)
-			ns.Filter(t)
 			server.Close()
 			wait(client)
 			client.Close()

@@ -150,6 +150,9 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 	} else {
 		t.lives.retire(l)
 	}
+	if isDuplicate(e) {
+		return nil
+	}
 	if waitsForReset(e) {
 		t.unsettled.add(&t.derived, e.Facts.Flags.Has(event.SentReset))
 		return nil

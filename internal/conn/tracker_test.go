@@ -229,7 +229,7 @@ func TestReasonsThatAreNotKnown(t *testing.T) {
 		"no SYN was sent, and there is a local port": {event.SynSent, func(e *event.Event) {
 			e.Facts = event.Facts{}
 		}},
-		"a child that lost a race": {event.SynRecv, func(e *event.Event) { e.Facts.Flags = event.Dead }},
+		"a child that lost a race": {event.SynRecv, func(e *event.Event) { e.Facts.Flags = event.NoFile }},
 	} {
 		e := change(1, 1000, 0, test.from, event.Close)
 		test.with(&e)
@@ -238,6 +238,10 @@ func TestReasonsThatAreNotKnown(t *testing.T) {
 			if e.End.Reason != event.ReasonNone {
 				t.Errorf("%s: %v", name, e.End.Reason)
 			}
+		}
+		// Of a child that lost a race the other is the connection.
+		if isConn := len(ends(out)) == 1; isConn == (test.from == event.SynRecv) {
+			t.Errorf("%s: told as a connection: %v", name, isConn)
 		}
 	}
 	e := change(1, 1000, 0, event.SynSent, event.Close)
