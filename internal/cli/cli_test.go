@@ -163,7 +163,7 @@ func TestOptionsReachTheKernel(t *testing.T) {
 		check func(o probe.Options) bool
 	}{
 		{nil, func(o probe.Options) bool {
-			return o.BufferSize == 4<<20 && !o.SelfTransitions && o.Filter.LocalPorts == nil && o.Filter.RemotePorts == nil && o.Filter.Family == 0
+			return o.BufferSize == 8<<20 && !o.SelfTransitions && o.Filter.LocalPorts == nil && o.Filter.RemotePorts == nil && o.Filter.Family == 0
 		}},
 		{[]string{"-L", "80"}, func(o probe.Options) bool { return o.Filter.LocalPorts.Has(80) && o.Filter.RemotePorts == nil }},
 		{[]string{"-D", "443,8000-8010"}, func(o probe.Options) bool { return o.Filter.RemotePorts.Has(8010) && !o.Filter.RemotePorts.Has(80) }},

@@ -25,6 +25,9 @@ type Column struct {
 	Drop int
 	// Cut is how a value is shortened that is wider than the column.
 	Cut Cut
+	// Free says that the data may hold quotes, commas and backslashes, as names
+	// and paths do.
+	Free bool
 	// Number says that the data is a JSON number, and not a string.
 	Number bool
 	// Remark says that it is empty where there is nothing to say, which is not
@@ -152,9 +155,9 @@ var (
 	UID = Column{Name: "uid", Header: "UID", Width: 5, Number: true,
 		Data: uid}
 	PID     = Column{Name: "pid", Header: "PID", Width: 7, Drop: 3, Number: true, Data: ownerPID}
-	Comm    = Column{Name: "comm", Header: "COMM", Width: 15, Min: 7, Cut: CutEnd, Data: ownerComm}
+	Comm    = Column{Name: "comm", Free: true, Header: "COMM", Width: 15, Min: 7, Cut: CutEnd, Data: ownerComm}
 	CurPID  = Column{Name: "curpid", Header: "CURPID", Width: 7, Number: true, Data: currentPID}
-	CurComm = Column{Name: "curcomm", Header: "CURCOMM", Width: 15, Min: 7, Cut: CutEnd,
+	CurComm = Column{Name: "curcomm", Free: true, Header: "CURCOMM", Width: 15, Min: 7, Cut: CutEnd,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return e.Current.Comm.AppendText(dst) }}
 	Family = Column{Name: "family", Header: "IP", Width: 2, Number: true,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
@@ -180,16 +183,16 @@ var (
 	Source = Column{Name: "source", Header: "SOURCE", Width: 9,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Owner.Source.String()...) }}
 	CgroupID = Column{Name: "cgroupid", Header: "CGROUPID", Width: 10, Number: true, Data: cgroupID}
-	Cgroup   = Column{Name: "cgroup", Header: "CGROUP", Width: 30, Min: 10, Max: 100, Cut: CutEnd,
+	Cgroup   = Column{Name: "cgroup", Free: true, Header: "CGROUP", Width: 30, Min: 10, Max: 100, Cut: CutEnd,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Cgroup) }}
-	Container = Column{Name: "container", Header: "CONTAINER", Width: 12, Max: 64, Cut: CutEnd,
+	Container = Column{Name: "container", Free: true, Header: "CONTAINER", Width: 12, Max: 64, Cut: CutEnd,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, placeOf(e).Container...) }}
-	Unit = Column{Name: "unit", Header: "UNIT", Width: 20, Min: 8, Max: 40, Cut: CutEnd,
+	Unit = Column{Name: "unit", Free: true, Header: "UNIT", Width: 20, Min: 8, Max: 40, Cut: CutEnd,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Unit) }}
-	Pod = Column{Name: "pod", Header: "POD", Width: 36,
+	Pod = Column{Name: "pod", Free: true, Header: "POD", Width: 36,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, placeOf(e).Pod...) }}
 	CloserPID  = Column{Name: "closerpid", Header: "CLOSERPID", Width: 9, Number: true, Of: Concluded, Data: closerPID}
-	CloserComm = Column{Name: "closercomm", Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Concluded, Data: closerComm}
+	CloserComm = Column{Name: "closercomm", Free: true, Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Concluded, Data: closerComm}
 	Proto      = Column{Name: "proto", Header: "PROTO", Width: 5, Drop: 1, Of: Listed, Data: proto}
 	Now        = Column{Name: "state", Header: "STATE", Width: 11, Of: Present, Data: state}
 	RecvQ      = Column{Name: "recvq", Header: "RECVQ", Width: 6, Drop: 4, Number: true, Of: Listed,

@@ -76,7 +76,7 @@ var (
 	Retransmits = Column{Name: "retransmits", Header: "RETR", Width: 4, Drop: 1, Number: true, Of: Timed, Data: retransmits}
 
 	// Why is the last column of a table, or stands below the line: it explains it.
-	Why = Column{Name: "note", Header: "NOTE", Width: 30, Min: 24, Max: 60, Drop: 4, Cut: CutEnd, Remark: true, Of: Timed, Data: note}
+	Why = Column{Name: "note", Free: true, Header: "NOTE", Width: 30, Min: 24, Max: 60, Drop: 4, Cut: CutEnd, Remark: true, Of: Timed, Data: note}
 )
 
 // InStates are the columns of the time that a connection has spent in each

@@ -106,7 +106,9 @@ func (c *csv) Write(e *event.Event) error {
 			continue
 		}
 		start := len(line)
-		line = quoteCSV(col.Data(line, e, &c.state), start)
+		if line = col.Data(line, e, &c.state); col.Free {
+			line = quoteCSV(line, start)
+		}
 	}
 	return c.put(append(line, '\r', '\n'))
 }

@@ -61,8 +61,11 @@ func (j *jsonLines) Write(e *event.Event) error {
 			line = line[:before]
 			continue
 		}
+		if c.Free {
+			line = quoteJSON(line, start)
+		}
 		if !c.Number {
-			line = append(quoteJSON(line, start), '"')
+			line = append(line, '"')
 		}
 	}
 	line[first] = '{' // where the first field has its comma; each event has a type

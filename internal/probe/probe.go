@@ -23,9 +23,9 @@ import (
 // Backend names the kernel mechanisms that a Tracer uses.
 const Backend = "tp_btf, ring buffer, socket storage"
 
-// DefaultBufferSize is the ring buffer's size in bytes: it holds some 20,000
+// DefaultBufferSize is the ring buffer's size in bytes: it holds some 40,000
 // transitions.
-const DefaultBufferSize = 4 << 20
+const DefaultBufferSize = 8 << 20
 
 // Clock translates the kernel's time.
 type Clock interface {
@@ -102,7 +102,7 @@ func Open(o Options) (*Tracer, error) {
 const maxNap = 10 * time.Millisecond
 
 // napFor is how long the reader may sleep between sweeps of a ring buffer of
-// so many bytes. The default one then fills by a fifth at the highest rate
+// so many bytes. The default one then fills by a tenth at the highest rate
 // that two CPUs were seen to reach, 430,000 transitions/s; smaller ones get
 // proportionally less.
 func napFor(bufferSize int) time.Duration {
