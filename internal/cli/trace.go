@@ -200,8 +200,8 @@ func (r *run) pump(ctx context.Context, way *way) (stop event.Stop, err error) {
 	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
 	stop.Evicted = way.evicted()
 	stop.Wall = r.clock.Now()
-	r.flags.notef(r.app, "%d records through the ring buffer, %d recovered by the second program",
-		totals.Emitted, totals.Recovered)
+	r.flags.notef(r.app, "%d records through the ring buffer, %d recovered by the second program; %d connections are still followed",
+		totals.Emitted, totals.Recovered, way.tracked())
 	return stop, pipeline.Writing(r.sink.Stop(stop))
 }
 

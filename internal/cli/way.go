@@ -57,6 +57,16 @@ func (w *way) close() {
 	}
 }
 
+// tracked is how many connections are still followed.
+func (w *way) tracked() int {
+	if w.tracker == nil {
+		return 0
+	}
+	return w.tracker.Tracked()
+}
+
+// evicted is how many connections were forgotten, or not followed to the end of
+// their TIME_WAIT.
 func (w *way) evicted() uint64 {
 	if w.tracker == nil {
 		return 0

@@ -85,9 +85,6 @@ func NewRelay(t testing.TB, delay time.Duration) *Relay {
 	return r
 }
 
-// ClientAddr is the client's address.
-func (r *Relay) ClientAddr() netip.Addr { return relayClient }
-
 // ServerAddr is the server's address.
 func (r *Relay) ServerAddr() netip.Addr { return relayServer }
 
