@@ -94,13 +94,13 @@ func GroupsOf(e *event.Event) Groups {
 	return groups
 }
 
-// Has tells whether a column of the event's groups is in one of those.
-func (g Groups) Has(column *Column) bool {
-	of := column.Of
-	if of == 0 {
-		of = Sockets
+// Members are the groups of each of the columns.
+func Members(columns []*Column) []Groups {
+	groups := make([]Groups, len(columns))
+	for i, c := range columns {
+		groups[i] = max(c.Of, Sockets) // the lowest, and none means it
 	}
-	return g&of != 0
+	return groups
 }
 
 // happens tells whether events of the kind tell of something that leaves the
@@ -414,8 +414,13 @@ var pow10 = [...]int64{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
 // appendPadded appends v with zeros before it, to so many digits.
 func appendPadded(dst []byte, v int64, digits int) []byte {
-	for i := digits - 1; i >= 0; i-- {
-		dst = append(dst, '0'+byte(v/pow10[i]%10))
+	start := len(dst)
+	dst = append(dst, zeros[:digits]...)
+	for i := len(dst) - 1; i >= start && v > 0; i-- {
+		dst[i] = '0' + byte(v%10) // by a constant, which is no division
+		v /= 10
 	}
 	return dst
 }
+
+const zeros = "000000000"

@@ -75,11 +75,13 @@ func connColumns() []*column.Column {
 type csv struct {
 	buffer
 	columns []*column.Column
+	members []column.Groups
 	state   column.State
 }
 
 func newCSV(o Options) pipeline.Sink {
-	return &csv{buffer: newBuffer(o.Out), columns: dataColumns(o)}
+	columns := dataColumns(o)
+	return &csv{buffer: newBuffer(o.Out), columns: columns, members: column.Members(columns)}
 }
 
 // Start implements pipeline.Sink.
@@ -98,13 +100,14 @@ func (c *csv) Start(event.Start) error {
 func (c *csv) Write(e *event.Event) error {
 	line := c.lines
 	groups := column.GroupsOf(e)
-	for i, col := range c.columns {
+	for i, member := range c.members {
 		if i > 0 {
 			line = append(line, ',')
 		}
-		if !groups.Has(col) {
+		if groups&member == 0 {
 			continue
 		}
+		col := c.columns[i]
 		start := len(line)
 		if line = col.Data(line, e, &c.state); col.Free {
 			line = quoteCSV(line, start)

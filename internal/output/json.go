@@ -17,12 +17,14 @@ const schema = 1
 type jsonLines struct {
 	buffer
 	columns []*column.Column
+	members []column.Groups
 	names   []string // for each column what stands before its value
 	state   column.State
 }
 
 func newJSON(o Options) pipeline.Sink {
 	j := &jsonLines{buffer: newBuffer(o.Out), columns: dataColumns(o)}
+	j.members = column.Members(j.columns)
 	for _, c := range j.columns {
 		name := `,"` + c.Name + `":`
 		if !c.Number {
@@ -49,10 +51,11 @@ func (j *jsonLines) Write(e *event.Event) error {
 	line := j.lines
 	first := len(line)
 	groups := column.GroupsOf(e)
-	for i, c := range j.columns {
-		if !groups.Has(c) {
+	for i, member := range j.members {
+		if groups&member == 0 {
 			continue
 		}
+		c := j.columns[i]
 		before := len(line)
 		line = append(line, j.names[i]...)
 		start := len(line)
