@@ -97,8 +97,9 @@ struct event {
 	__u8 signal;	  /* that ends the process which closes the socket; 0: none does */
 	__u8 shutdown;	  /* sk_shutdown: 1 receiving, 2 sending */
 
-	/* What follows, and shutdown, is 0 where it is of no use: see has_facts. */
 	__u64 moment;	  /* ns; see EVENT_ACCEPTED */
+
+	/* What follows, and shutdown, is 0 where it is of no use: see has_facts. */
 	__u64 bytes_acked;    /* SYN and FIN included */
 	__u64 bytes_received; /* FIN included */
 	__u32 srtt;	  /* smoothed round trip time in us, times 8; 0: not known */

@@ -229,8 +229,6 @@ struct tcp_timewait_sock {
 	struct inet_timewait_sock tw_sk;
 };
 
-struct sk_buff;
-
 struct kernfs_node {
 	__u64 id;
 };
