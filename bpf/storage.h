@@ -47,7 +47,7 @@ struct life {
 };
 
 /*
- * Inserted by life_of at a socket's first transition, and by the kernel when
+ * Inserted by life_of at a socket's first transition or reset, and by the kernel when
  * it clones a listener into a child, which so inherits its owner
  * (BPF_F_CLONE); read and changed by the programs alone; deleted by the
  * kernel with the socket. Bounded by the number of sockets.

@@ -149,7 +149,7 @@ func TestDurationEndsTheTrace(t *testing.T) {
 	var out bytes.Buffer
 	f := &fake{events: transitions(2), totals: probe.Totals{Lost: 7, Missed: 1, Gaps: 4}}
 	code, said := runCommand(t, f, &out, "--duration", "1ms", "-o", "json")
-	if code != 0 || !strings.Contains(out.String(), `"shown":2,"lost":7,"missed":1,"gaps":4,"evicted":0}`) {
+	if code != 0 || !strings.Contains(out.String(), `"shown":2,"lost":7,"missed":1,"gaps":4,"evicted":0,"unfollowed":0}`) {
 		t.Errorf("exit code %d:\n%s", code, &out)
 	}
 	if !strings.HasPrefix(said, "tcpstates: 2 transitions shown, 7 events lost in the ring buffer, 1 missed by recursion; 4 times") {

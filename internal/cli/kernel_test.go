@@ -153,10 +153,12 @@ type record struct {
 	Missed   uint64     `json:"missed"`
 	Gaps     uint64     `json:"gaps"`
 	Evicted  uint64     `json:"evicted"`
-	Schema   int        `json:"schema"`
-	Version  string     `json:"version"`
-	Kernel   string     `json:"kernel"`
-	Backend  string     `json:"backend"`
+
+	Unfollowed uint64 `json:"unfollowed"`
+	Schema     int    `json:"schema"`
+	Version    string `json:"version"`
+	Kernel     string `json:"kernel"`
+	Backend    string `json:"backend"`
 }
 
 // records reads the JSON that the command wrote to the file.

@@ -122,6 +122,9 @@ func account(what string, stop event.Stop) string {
 	if stop.Evicted > 0 {
 		text += fmt.Sprintf("; %d connections forgotten, see --max-conns", stop.Evicted)
 	}
+	if stop.Unfollowed > 0 {
+		text += fmt.Sprintf("; %d TIME_WAIT not followed to their end, see --max-conns", stop.Unfollowed)
+	}
 	return text
 }
 
@@ -198,7 +201,7 @@ func (r *run) pump(ctx context.Context, way *way) (stop event.Stop, err error) {
 		return stop, err
 	}
 	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
-	stop.Evicted = way.evicted()
+	stop.Evicted, stop.Unfollowed = way.forgotten()
 	stop.Wall = r.clock.Now()
 	r.flags.notef(r.app, "%d records through the ring buffer, %d recovered by the second program; %d connections are still followed",
 		totals.Emitted, totals.Recovered, way.tracked())

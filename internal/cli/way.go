@@ -65,13 +65,14 @@ func (w *way) tracked() int {
 	return w.tracker.Tracked()
 }
 
-// evicted is how many connections were forgotten, or not followed to the end of
-// their TIME_WAIT.
-func (w *way) evicted() uint64 {
+// forgotten is how many connections were forgotten, and how many others were
+// not followed to the end of their TIME_WAIT.
+func (w *way) forgotten() (evicted, unfollowed uint64) {
 	if w.tracker == nil {
-		return 0
+		return 0, 0
 	}
-	return w.tracker.Evicted() + w.rest.Skipped()
+	// A connection can be among both of the latter.
+	return w.tracker.Evicted(), max(w.tracker.Unfollowed(), w.rest.Skipped())
 }
 
 // minisockErr is why some minisocks were not followed to their end.

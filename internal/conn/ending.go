@@ -188,9 +188,11 @@ func aborted(f *event.Facts) event.Cause {
 
 // mayBeLateData tells whether what the kernel treats as a reset can be data that
 // came after close(): nobody will read it, and the answer is a reset
-// (tcp_rcv_state_process). Whether it was, the report of that reset tells.
+// (tcp_rcv_state_process). None comes after the peer's FIN. Whether it was data,
+// the report of that reset tells.
 func (l *life) mayBeLateData(e *event.Event) bool {
-	return e.Facts.Flags.Has(event.Dead) && (!l.closed || e.Facts.DataSegsIn > l.dataAtClose)
+	return (e.OldState == event.FinWait1 || e.OldState == event.FinWait2) && e.Facts.Flags.Has(event.Dead) &&
+		(!l.closed || e.Facts.DataSegsIn > l.dataAtClose)
 }
 
 // whyMinisock tells why a connection is over when its minisock in FIN_WAIT2 goes

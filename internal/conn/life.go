@@ -39,6 +39,7 @@ type life struct {
 	signal     uint8      // that killed its process
 	before     bool       // it began before began
 	small      bool       // its socket is gone, and has left a minisock
+	partial    bool       // state began some time before since
 	uidUnknown bool
 	waitTold   bool
 	closed     bool // close() was called, and dataAtClose is known

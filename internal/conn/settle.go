@@ -78,10 +78,13 @@ func settleEnd(d *event.Event, reported bool) {
 	end := &d.End
 	switch {
 	case end.Reason == event.ReasonError && syscall.Errno(end.Errno) == syscall.ECONNRESET:
-		if reported {
-			end.Reason, end.Cause = event.ReasonResetSent, event.CauseLateData
-		} else {
+		switch {
+		case !reported:
 			end.Reason = event.ReasonResetByPeer
+		case end.Signal != 0:
+			end.Reason, end.Cause = event.ReasonKilled, event.CauseLateData
+		default:
+			end.Reason, end.Cause = event.ReasonResetSent, event.CauseLateData
 		}
 	case end.Reason == event.ReasonResetSent && !reported:
 		end.Reason, end.Cause = event.ReasonNone, event.CauseNone

@@ -54,13 +54,18 @@ func (t *table) retire(l *life) {
 	t.oldest = place
 }
 
-// add makes a life for a cookie that has none. It tells whether another had to
-// go for it.
-func (t *table) add(cookie uint64) (l *life, evicted bool) {
-	if len(t.byCookie) >= t.max {
-		t.remove(t.at(t.oldest))
-		evicted = true
-	}
+func (t *table) isFull() bool { return len(t.byCookie) >= t.max }
+
+// evict removes the life whose last event is oldest. What it was holds until the
+// next is added.
+func (t *table) evict() *life {
+	l := t.at(t.oldest)
+	t.remove(l)
+	return l
+}
+
+// add makes a life for a cookie that has none. There must be room.
+func (t *table) add(cookie uint64) *life {
 	var place uint32
 	if n := len(t.free); n > 0 {
 		place, t.free = t.free[n-1], t.free[:n-1]
@@ -71,11 +76,11 @@ func (t *table) add(cookie uint64) (l *life, evicted bool) {
 		place = t.used
 		t.used++
 	}
-	l = t.at(place)
+	l := t.at(place)
 	*l = life{cookie: cookie}
 	t.byCookie[cookie] = place
 	t.link(l, place)
-	return l, evicted
+	return l
 }
 
 // remove forgets a life; its place will be another's.

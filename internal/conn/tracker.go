@@ -17,8 +17,9 @@ const DefaultMaxConns = 1_000_000
 // stage that knows those comes after it. It belongs to one goroutine, and allocates
 // nothing but memory for connections.
 type Tracker struct {
-	lives   *table
-	evicted uint64
+	lives      *table
+	evicted    uint64
+	unfollowed uint64
 
 	// halfOpen is when handshakes that retransmit sent their first SYN-ACK, by
 	// the cookie of the socket to come.
@@ -39,6 +40,10 @@ func NewTracker(maxConns int) *Tracker {
 // are those of a connection whose beginning was not seen.
 func (t *Tracker) Evicted() uint64 { return t.evicted }
 
+// Unfollowed is how many connections were forgotten in TIME_WAIT, when all but
+// its end was told.
+func (t *Tracker) Unfollowed() uint64 { return t.unfollowed }
+
 // Tracked is how many connections are followed at present.
 func (t *Tracker) Tracked() int { return t.lives.len() }
 
@@ -49,8 +54,11 @@ const maxHalfOpen = 65536
 // Apply handles the event and calls next with it, unless it changes nothing,
 // and with those that follow from it.
 func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
-	if err := t.unsettled.settle(e.Ktime, next); err != nil {
-		return err
+	// What is not from the ring buffer is ahead of what still lies there.
+	if e.Kind != event.KindMinisock && e.Kind != event.KindLost {
+		if err := t.unsettled.settle(e.Ktime, next); err != nil {
+			return err
+		}
 	}
 	switch e.Kind {
 	case event.KindTransition:
@@ -87,10 +95,7 @@ func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) erro
 		l = nil
 	}
 	if l == nil {
-		var evicted bool
-		if l, evicted = t.lives.add(e.Cookie); evicted {
-			t.evicted++
-		}
+		l = t.newLife(e.Cookie)
 		l.begin(e)
 	}
 	l.meet(e)
@@ -106,6 +111,18 @@ func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) erro
 		return next(e)
 	}
 	return t.close(l, e, next)
+}
+
+// newLife makes a life, at the cost of another if there is no room.
+func (t *Tracker) newLife(cookie uint64) *life {
+	if t.lives.isFull() {
+		if t.lives.evict().state == event.TimeWait {
+			t.unfollowed++
+		} else {
+			t.evicted++
+		}
+	}
+	return t.lives.add(cookie)
 }
 
 // endUnseen hands on the end of a connection whose socket has begun another:
@@ -132,8 +149,9 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 	l.small = rest != event.Close
 	if rest == event.FinWait2 { // no change: the minisock is in the same state
 		l.traffic = l.trafficOf(e)
-		if l.state != event.FinWait2 { // after a gap
+		if l.state != event.FinWait2 { // it was so before the trace, or before a gap
 			l.enter(event.FinWait2, e.Ktime)
+			l.partial = true
 		}
 		return nil
 	}
@@ -192,8 +210,12 @@ func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, 
 		}
 		l.pass(to, e.Since, e.Ktime)
 	} else {
+		if d.Before = l.partial; l.partial {
+			l.state = 0
+		}
 		l.enter(to, e.Ktime)
 	}
+	l.partial = false
 	if err := next(d); err != nil {
 		return err
 	}

@@ -283,7 +283,8 @@ func TestTimeWaitGoesFirst(t *testing.T) {
 	out, tracker := replay(t, 4, in)
 	conns := ends(out)
 	last := conns[len(conns)-1]
-	if len(conns) != 21 || last.Cookie != 1 || last.Before || last.Times[event.Established] != 99_800 || tracker.Evicted() != 17 {
+	if len(conns) != 21 || last.Cookie != 1 || last.Before || last.Times[event.Established] != 99_800 ||
+		tracker.Evicted() != 0 || tracker.Unfollowed() != 17 {
 		t.Errorf("%d evicted, %s", tracker.Evicted(), describe(conns[len(conns)-1:]))
 	}
 }
@@ -298,6 +299,54 @@ func TestOrphanAfterAGap(t *testing.T) {
 	conns := ends(out)
 	if len(conns) != 1 || conns[0].OldState != event.FinWait2 || conns[0].End.Reason != event.ReasonFinished {
 		t.Errorf("got %s", describe(conns))
+	}
+}
+
+// TestLateDataOrReset tells the two apart by the report of the reset that late
+// data is answered with, which may lie behind something of another source.
+func TestLateDataOrReset(t *testing.T) {
+	minisock := event.Event{Kind: event.KindMinisock, Cookie: 9, Ktime: 3000 + uint64(time.Second)}
+	lost := event.Event{Kind: event.KindLost, Ktime: 3000 + uint64(time.Second)}
+	report := event.Event{Kind: event.KindResetSent, Cookie: 1, Ktime: 3100, Facts: event.Facts{Reset: "WHY"}}
+	for _, test := range []struct {
+		from   event.State
+		signal uint8
+		after  []event.Event
+		line   event.Reason
+		end    event.Reason
+	}{
+		{event.FinWait1, 0, []event.Event{minisock, lost, report}, event.ReasonError, event.ReasonResetSent},
+		{event.FinWait2, 9, []event.Event{report}, event.ReasonError, event.ReasonKilled},
+		{event.FinWait2, 9, nil, event.ReasonError, event.ReasonResetByPeer},
+		{event.LastAck, 0, nil, event.ReasonResetByPeer, event.ReasonResetByPeer},
+	} {
+		closing := change(1, 2000, 1000, event.Established, event.FinWait1)
+		closing.Closes, closing.Signal, closing.Current.PID = true, test.signal, 7
+		end := change(1, 3000, 2000, test.from, event.Close)
+		end.Facts.Err, end.Facts.Flags, end.Facts.DataSegsIn = 104, event.Dead|event.GotReset, 1
+		out, _ := replay(t, 4, append([]event.Event{change(1, 1000, 0, event.Close, event.SynSent), closing, end}, test.after...))
+		conns := ends(out)
+		if len(conns) != 1 || out[2].End.Reason != test.line || conns[0].End.Reason != test.end {
+			t.Errorf("%v, %d: %v, then %s", test.from, test.signal, out[2].End.Reason, describe(conns))
+		}
+	}
+}
+
+// TestOlderOrphan has a socket that was in FIN_WAIT2 before the trace: how long
+// in all is not known.
+func TestOlderOrphan(t *testing.T) {
+	orphan := change(1, 3000, 1000, event.FinWait2, event.Close)
+	orphan.Before, orphan.Facts.Flags = true, event.Dead
+	reset := event.Event{Kind: event.KindResetSent, Cookie: 1, Ktime: 9000, OldState: event.TimeWait, NewState: event.TimeWait}
+	out, _ := replay(t, 4, []event.Event{orphan, reset})
+	conns := ends(out)
+	if len(conns) != 1 || conns[0].Times[event.FinWait2] != 0 || conns[0].Times[0] != 8000 || !conns[0].Before {
+		t.Fatalf("got %s %v", describe(conns), conns)
+	}
+	for _, e := range out {
+		if e.Kind == event.KindTransition && !e.Before {
+			t.Errorf("exactly so long: %s", describe([]event.Event{e}))
+		}
 	}
 }
 

@@ -204,4 +204,7 @@ type Stop struct {
 	Gaps uint64
 	// Evicted connections were forgotten, as there were too many.
 	Evicted uint64
+	// Unfollowed connections had ended, and their TIME_WAIT was not followed to
+	// its end, as there were too many.
+	Unfollowed uint64
 }

@@ -170,6 +170,11 @@ func (f *Follower) follow(m entry) {
 	f.mu.Lock()
 	f.entered = append(f.entered, m)
 	f.mu.Unlock()
+	f.rouse()
+}
+
+// rouse has the asking goroutine look for what has entered.
+func (f *Follower) rouse() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -205,6 +210,7 @@ func (f *Follower) run(spaces map[uint32]snapshot.Space) {
 		}
 		if err := f.o.Lister.Prepare(); err != nil {
 			f.publish(nil, err)
+			f.rouse() // to try again
 			pause.Reset(interval)
 			continue
 		}

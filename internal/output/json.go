@@ -87,6 +87,7 @@ func (j *jsonLines) Stop(s event.Stop) error {
 	line = appendNumber(line, "missed", s.Missed)
 	line = appendNumber(line, "gaps", s.Gaps)
 	line = appendNumber(line, "evicted", s.Evicted)
+	line = appendNumber(line, "unfollowed", s.Unfollowed)
 	j.lines = append(line, '}', '\n')
 	return j.flush()
 }
