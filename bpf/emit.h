@@ -35,17 +35,19 @@ static __always_inline __u16 local_port(const struct inet_sock *inet, int oldsta
 	return bpf_ntohs(inet->inet_sport);
 }
 
-static __always_inline void put_addresses(struct event *e, const struct inet_sock *inet)
+/* saddr is the local address of IPv4, which sockets and what is less keep apart. */
+static __always_inline void put_addresses(struct event *e, const struct sock_common *skc,
+					  __be32 saddr)
 {
 	if (e->family == AF_INET6) {
-		copy16(e->laddr, &inet->sk.__sk_common.skc_v6_rcv_saddr);
-		copy16(e->raddr, &inet->sk.__sk_common.skc_v6_daddr);
+		copy16(e->laddr, &skc->skc_v6_rcv_saddr);
+		copy16(e->raddr, &skc->skc_v6_daddr);
 		return;
 	}
 	__builtin_memset(e->laddr, 0, sizeof(e->laddr));
 	__builtin_memset(e->raddr, 0, sizeof(e->raddr));
-	*(__be32 *)e->laddr = inet->inet_saddr;
-	*(__be32 *)e->raddr = inet->sk.__sk_common.skc_daddr;
+	*(__be32 *)e->laddr = saddr;
+	*(__be32 *)e->raddr = skc->skc_daddr;
 }
 
 /* life may be NULL: then the owner is not known. */
@@ -123,7 +125,7 @@ static __noinline void emit(const struct tcp_sock *tp, const struct life *life, 
 	e->lport = lport;
 	e->tp_lport = bpf_ntohs(inet->inet_sport);
 	e->rport = bpf_ntohs(inet->sk.__sk_common.skc_dport);
-	put_addresses(e, inet);
+	put_addresses(e, &inet->sk.__sk_common, inet->inet_saddr);
 	if (kind == EVENT_TRANSITION && !has_facts(hop->newstate))
 		put_no_facts(e);
 	else
@@ -159,15 +161,7 @@ static __noinline void emit_small(const struct sock_common *skc, const struct li
 	e->lport = skc->skc_num;
 	e->tp_lport = skc->skc_num;
 	e->rport = bpf_ntohs(skc->skc_dport);
-	if (e->family == AF_INET6) {
-		copy16(e->laddr, &skc->skc_v6_rcv_saddr);
-		copy16(e->raddr, &skc->skc_v6_daddr);
-	} else {
-		__builtin_memset(e->laddr, 0, sizeof(e->laddr));
-		__builtin_memset(e->raddr, 0, sizeof(e->raddr));
-		*(__be32 *)e->laddr = skc->skc_rcv_saddr;
-		*(__be32 *)e->raddr = skc->skc_daddr;
-	}
+	put_addresses(e, skc, skc->skc_rcv_saddr);
 	e->retrans = kind == EVENT_SYNACK_RETRANSMIT ? value : 0;
 	e->reset_reason = kind == EVENT_RESET_SENT ? value : -1;
 

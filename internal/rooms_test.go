@@ -26,7 +26,8 @@ var mayImport = map[string][]string{
 	"internal/record":  {"tcpstates/internal/event"},
 	"internal/summary": {"tcpstates/internal/event", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/minisock": {
-		"tcpstates/internal/conn", "tcpstates/internal/event", "tcpstates/internal/snapshot", "tcpstates/internal/wire",
+		"tcpstates/internal/conn", "tcpstates/internal/event", "tcpstates/internal/pipeline", "tcpstates/internal/snapshot",
+		"tcpstates/internal/wire",
 	},
 	"internal/column":     {"tcpstates/internal/event", "golang.org/x/sys/..."},
 	"internal/output":     {"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline"},

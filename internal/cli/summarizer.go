@@ -16,21 +16,20 @@ type summarizer struct {
 	sum   *summary.Summary
 	every time.Duration // zero: only at the end
 	due   uint64        // ktime
-	// ofWritten says that only connections that are written count.
+	// ofWritten says that only connections that are written count, which a
+	// summing sink sees to.
 	ofWritten bool
 }
 
 // summing is a sink that has what it writes counted.
 type summing struct {
 	pipeline.Sink
-	summer *summarizer
+	sum *summary.Summary
 }
 
 // Write implements pipeline.Sink.
 func (s summing) Write(e *event.Event) error {
-	if s.summer.ofWritten {
-		s.summer.sum.Add(e)
-	}
+	s.sum.Add(e)
 	return s.Sink.Write(e)
 }
 

@@ -88,14 +88,12 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
 	taken := new(atomic.Uint64)
 	options.Out = countingWriter{a.stdout, taken}
-	sink := show.format.New(options)
 	places := cgroup.NewResolver()
 	defer places.Close()
-	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, taken: taken}
-	way := a.newWay(source, places, flags, show, sink)
-	run.sink = way.sink
+	way := a.newWay(source, places, flags, show, show.format.New(options))
 	defer way.close()
-	stop, err := run.pump(ctx, way)
+	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, way: way, taken: taken}
+	stop, err := run.pump(ctx)
 	if err != nil {
 		return err
 	}
@@ -135,7 +133,7 @@ type run struct {
 	source tracer
 	seed   seeder
 	places *cgroup.Resolver
-	sink   pipeline.Sink
+	way    *way
 	taken  *atomic.Uint64 // writes that the output has taken
 }
 
@@ -156,7 +154,7 @@ type breakdown struct{ error }
 
 // pump moves events from source to sink until a signal, the end of the time or
 // of the number that the flags give, or the end of who reads the output.
-func (r *run) pump(ctx context.Context, way *way) (stop event.Stop, err error) {
+func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	if r.flags.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.flags.duration))
@@ -170,13 +168,13 @@ func (r *run) pump(ctx context.Context, way *way) (stop event.Stop, err error) {
 	defer close(done)
 	context.AfterFunc(ctx, func() { r.giveUpWhenStuck(done) })
 
-	err = r.sink.Start(event.Start{
+	err = r.way.sink.Start(event.Start{
 		Wall:    r.clock.Now(),
 		Version: version,
 		Kernel:  feature.KernelRelease(),
 		Backend: probe.Backend,
 	})
-	if err = errors.Join(err, r.sink.Flush()); err != nil {
+	if err = errors.Join(err, r.way.sink.Flush()); err != nil {
 		return stop, pipeline.Writing(err)
 	}
 	// Beside the trace, because events must not wait in the ring buffer.
@@ -188,7 +186,7 @@ func (r *run) pump(ctx context.Context, way *way) (stop event.Stop, err error) {
 		}
 	})
 
-	stop.Shown, err = pipeline.Run(way.source, way.stages, r.sink, uint64(r.flags.count))
+	stop.Shown, err = pipeline.Run(r.way.source, r.way.stages, r.way.sink, uint64(r.flags.count))
 	if err != nil {
 		return stop, err
 	}
@@ -201,11 +199,11 @@ func (r *run) pump(ctx context.Context, way *way) (stop event.Stop, err error) {
 		return stop, err
 	}
 	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
-	stop.Evicted, stop.Unfollowed = way.forgotten()
+	stop.Evicted, stop.Unfollowed = r.way.forgotten()
 	stop.Wall = r.clock.Now()
 	r.flags.notef(r.app, "%d records through the ring buffer, %d recovered by the second program; %d connections are still followed",
-		totals.Emitted, totals.Recovered, way.tracked())
-	return stop, pipeline.Writing(r.sink.Stop(stop))
+		totals.Emitted, totals.Recovered, r.way.tracked())
+	return stop, pipeline.Writing(r.way.sink.Stop(stop))
 }
 
 // patience is how long the last events may wait for who reads the output.

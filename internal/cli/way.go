@@ -42,7 +42,9 @@ func (a *app) newWay(source pipeline.Source, places pipeline.Stage, flags *trace
 			ofWritten: show.subject == output.OfConns,
 		}
 		w.stages = append(w.stages, w.summer)
-		w.sink = summing{sink, w.summer}
+		if w.summer.ofWritten {
+			w.sink = summing{sink, w.summer.sum}
+		}
 	}
 	w.stages = append(w.stages, keeper(show.keep))
 	return w

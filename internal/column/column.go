@@ -139,7 +139,7 @@ type State struct {
 // The columns.
 var (
 	Type = Column{Name: "type", Of: Everything,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, kindName(e.Kind)...) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Kind.String()...) }}
 	Time = Column{Name: "time", Header: "TIME", Width: 12, Min: 8, Drop: 5, Cut: CutPrecision, Of: Everything,
 		Data: func(dst []byte, e *event.Event, s *State) []byte { return s.utc.appendRFC3339(dst, e.Wall) },
 		Text: func(dst []byte, e *event.Event, s *State) []byte { return s.local.appendMillis(dst, e.Wall) }}
@@ -212,28 +212,6 @@ func placeOf(e *event.Event) *event.Place {
 }
 
 var nowhere event.Place
-
-func kindName(k event.Kind) string {
-	switch k {
-	case event.KindLost:
-		return "lost"
-	case event.KindOwner:
-		return "owner"
-	case event.KindSocket:
-		return "socket"
-	case event.KindResetSent:
-		return "reset_sent"
-	case event.KindResetReceived:
-		return "reset_received"
-	case event.KindRetransmit:
-		return "retransmit"
-	case event.KindSynAckRetransmit:
-		return "synack_retransmit"
-	case event.KindConn:
-		return "conn"
-	}
-	return "transition"
-}
 
 func elapsed(dst []byte, e *event.Event, s *State) []byte {
 	if s.first == 0 {

@@ -1,6 +1,7 @@
 package column
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -18,15 +19,15 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTrue(dst, e.Derived) }}
 
 	Connect = Column{Name: "connect_ms", Header: "CONNECT", Width: 9, Number: true, Of: Handshakes,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Handshake.Connect) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Handshake.Connect, 6) }}
 	Took = Column{Name: "handshake_ms", Header: "HANDSHAKE", Width: 9, Number: true, Of: Handshakes,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Handshake.Took) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Handshake.Took, 6) }}
 	RTT = Column{Name: "rtt_ms", Header: "RTT", Width: 9, Drop: 3, Number: true, Of: Handshakes,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
 			if e.Handshake.Estimate {
 				return dst
 			}
-			return appendTime(dst, e.Handshake.RTT)
+			return appendTime(dst, e.Handshake.RTT, 6)
 		},
 		Text: rttText}
 	RTTEstimate = Column{Name: "rtt_estimate_ms", Number: true, Of: Handshakes,
@@ -34,7 +35,7 @@ var (
 			if !e.Handshake.Estimate {
 				return dst
 			}
-			return appendTime(dst, e.Handshake.RTT)
+			return appendTime(dst, e.Handshake.RTT, 6)
 		}}
 	SynRetransmits = Column{Name: "syn_retransmits", Number: true, Of: Handshakes,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte {
@@ -96,21 +97,17 @@ func inStates() []*Column {
 
 func inState(s event.State, name, header string) *Column {
 	return &Column{Name: name, Header: header, Width: 11, Number: true, Of: Conns,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Times[s]) },
-		Text: func(dst []byte, e *event.Event, _ *State) []byte {
-			if e.Times[s] == 0 {
-				return dst
-			}
-			return appendFixed(dst, int64(e.Times[s]), 6, 3)
-		}}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Times[s], 6) },
+		Text: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Times[s], 3) }}
 }
 
-// appendTime appends a time in milliseconds; nothing for zero.
-func appendTime(dst []byte, d time.Duration) []byte {
+// appendTime appends a time in milliseconds, with so many digits behind the
+// point; nothing for zero.
+func appendTime(dst []byte, d time.Duration, digits int) []byte {
 	if d == 0 {
 		return dst
 	}
-	return appendFixed(dst, int64(d), 6, 6)
+	return appendFixed(dst, int64(d), 6, digits)
 }
 
 func appendTrue(dst []byte, is bool) []byte {
@@ -123,25 +120,14 @@ func appendTrue(dst []byte, is bool) []byte {
 // HandshakeMillis appends how long the handshake took, as far as this side can
 // tell.
 func HandshakeMillis(dst []byte, e *event.Event, _ *State) []byte {
-	d := e.Handshake.Connect
-	if d == 0 {
-		d = e.Handshake.Took
-	}
-	if d == 0 {
-		return dst
-	}
-	return appendFixed(dst, int64(d), 6, 3)
+	return appendTime(dst, cmp.Or(e.Handshake.Connect, e.Handshake.Took), 3)
 }
 
 func rttText(dst []byte, e *event.Event, _ *State) []byte {
-	h := &e.Handshake
-	if h.RTT == 0 {
-		return dst
-	}
-	if h.Estimate {
+	if e.Handshake.Estimate { // which no unknown one is
 		dst = append(dst, '~')
 	}
-	return appendFixed(dst, int64(h.RTT), 6, 3)
+	return appendTime(dst, e.Handshake.RTT, 3)
 }
 
 func appendWait(dst []byte, e *event.Event, atMost bool) []byte {

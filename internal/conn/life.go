@@ -12,8 +12,7 @@ import (
 // to look for in it.
 type life struct {
 	cookie uint64
-	began  uint64 // ns, CLOCK_MONOTONIC: when it was first known to be
-	since  uint64 // ns: when state began
+	since  uint64 // ns, CLOCK_MONOTONIC: when state began
 	opened uint64 // ns: when connect() was called; 0: not known
 
 	established uint64                   // ns; 0: not known
@@ -37,13 +36,12 @@ type life struct {
 	role       event.Role
 	first      event.Side // who closed first
 	signal     uint8      // that killed its process
-	before     bool       // it began before began
 	small      bool       // its socket is gone, and has left a minisock
 	partial    bool       // state began some time before since
 	uidUnknown bool
 	waitTold   bool
 	closed     bool // close() was called, and dataAtClose is known
-	bounded    bool // times are less than the life: its end lies between two batches
+	bounded    bool // times are less than the life: it began before the trace, or its end lies between two batches
 }
 
 // owner is an event.Owner without its place, which who comes after knows by the
@@ -86,13 +84,12 @@ func begins(e *event.Event) bool {
 func (l *life) begin(e *event.Event) {
 	l.since, l.state = e.Ktime, e.OldState
 	if !begins(e) { // the trace has begun later than the connection
-		l.before = true
+		l.bounded = true
 		l.state = 0 // only a part of the state was seen
 		if least, known := e.AtLeast(); known {
 			l.since = e.Ktime - uint64(least)
 		}
 	}
-	l.began = l.since
 	switch {
 	case e.OldState == event.Close && e.NewState == event.SynSent:
 		l.role, l.opened = event.RoleClient, e.Ktime
@@ -278,7 +275,7 @@ func (l *life) complete(d *event.Event, state event.State) {
 		d.Times[s] = time.Duration(l.times[s])
 		lived += d.Times[s]
 	}
-	d.Since, d.Before = d.Ktime-uint64(lived), l.before || l.bounded
+	d.Since, d.Before = d.Ktime-uint64(lived), l.bounded
 	if lived == 0 && d.Before {
 		d.Since, d.Before = 0, false // nothing is known of its life but the end
 	}

@@ -1,8 +1,10 @@
 package conn_test
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,31 +32,35 @@ func drain(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
 // wait waits until the connection is broken.
 func wait(c *net.TCPConn) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Read(func(fd uintptr) bool {
-		poll := []unix.PollFd{{Fd: int32(fd)}}
-		n, _ := unix.Poll(poll, int(patience/time.Millisecond))
-		return n >= 0
-	})
+	_ = poll(c, 0) // what it was broken by is for the trace to tell
 }
 
 // awaitReadable waits until there is something to read.
 func awaitReadable(t *testing.T, c *net.TCPConn) {
 	t.Helper()
-	raw, err := c.SyscallConn()
-	if err == nil {
-		err = raw.Read(func(fd uintptr) bool {
-			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			n, _ := unix.Poll(poll, int(patience/time.Millisecond))
-			return n > 0
-		})
-	}
-	if err != nil {
+	if err := poll(c, unix.POLLIN); err != nil {
 		t.Errorf("wait for data: %v", err)
 	}
+}
+
+// poll waits for the events, and for the connection to break.
+func poll(c *net.TCPConn, events int16) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var n int
+	var pollErr error
+	err = raw.Read(func(fd uintptr) bool {
+		for n, pollErr = 0, unix.EINTR; pollErr == unix.EINTR; {
+			n, pollErr = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, int(patience/time.Millisecond))
+		}
+		return true
+	})
+	if n == 0 && pollErr == nil {
+		pollErr = os.ErrDeadlineExceeded
+	}
+	return errors.Join(err, pollErr)
 }
 
 func portOf(c *net.TCPConn) int { return c.LocalAddr().(*net.TCPAddr).Port }

@@ -43,6 +43,23 @@ const (
 	KindTick
 )
 
+var kindNames = [...]string{
+	KindTransition:       "transition",
+	KindLost:             "lost",
+	KindOwner:            "owner",
+	KindSocket:           "socket",
+	KindResetSent:        "reset_sent",
+	KindResetReceived:    "reset_received",
+	KindRetransmit:       "retransmit",
+	KindSynAckRetransmit: "synack_retransmit",
+	KindMinisock:         "minisock",
+	KindConn:             "conn",
+	KindTick:             "tick",
+}
+
+// String is the kind in a word, as data and recordings have it; empty for none.
+func (k Kind) String() string { return nameOf(kindNames[:], k) }
+
 // Family is an address family of sockets: 4 or 6. A dual-stack IPv6 socket
 // that speaks IPv4 is of family 6, with IPv4-mapped addresses.
 type Family uint8

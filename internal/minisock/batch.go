@@ -38,10 +38,10 @@ func (b *batch) add(entered []entry) (replaced int64) {
 
 // answer is what one namespace has told in a batch.
 type answer struct {
-	ktime   uint64 // when it was asked
-	asked   bool   // false if it is not there any more
-	space   snapshot.Space
-	noRooms bool // there was no room for some minisocks since the last batch
+	ktime      uint64 // when it was asked
+	asked      bool   // false if it is not there any more
+	space      snapshot.Space
+	overflowed bool // there was no room for some minisocks since the last batch
 }
 
 // ask lists the minisocks of each namespace that has some awaited ones, and
@@ -59,7 +59,7 @@ func (b *batch) ask() (outcomes []outcome, err error) {
 		})
 		switch {
 		case listErr == nil:
-			a.asked, a.noRooms = true, a.space.Overflows > b.spaces[netns].Overflows
+			a.asked, a.overflowed = true, a.space.Overflows > b.spaces[netns].Overflows
 			b.spaces[netns] = a.space
 		case !errors.Is(listErr, snapshot.ErrNoNamespace):
 			err = listErr // what was not asked is not answered
@@ -104,7 +104,7 @@ func (m *awaited) gone(a answer) outcome {
 	o := m.outcome(event.Close, a.ktime)
 	switch {
 	case !a.asked:
-	case a.noRooms && !m.found:
+	case a.overflowed && !m.found:
 		o.fate = event.FateNoRoom
 	default:
 		o.fate = m.fate(a.ktime, a.space)

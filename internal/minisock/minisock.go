@@ -11,6 +11,7 @@ import (
 
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
+	"tcpstates/internal/pipeline"
 	"tcpstates/internal/snapshot"
 	"tcpstates/internal/wire"
 )
@@ -22,12 +23,6 @@ type Lister interface {
 	Spaces() map[uint32]snapshot.Space
 	List(netns uint32, found func(wire.Minisock)) (snapshot.Space, error)
 	Close()
-}
-
-// Source gives events, as a pipeline.Source does.
-type Source interface {
-	Read(e *event.Event) error
-	Pending() bool
 }
 
 // Options say how a Follower asks.
@@ -44,11 +39,11 @@ type Options struct {
 	Max int
 }
 
-// Follower is a Source that adds to another's events what becomes of
+// Follower is a pipeline.Source that adds to another's events what becomes of
 // minisocks, as events of event.KindMinisock. Read and Pending belong to one
 // goroutine, as the inner ones do.
 type Follower struct {
-	inner Source
+	inner pipeline.Source
 	o     Options
 
 	mu       sync.Mutex
@@ -93,7 +88,7 @@ type entry struct {
 
 // Follow makes a Follower of the source. It asks on a goroutine of its own,
 // until Close.
-func Follow(inner Source, o Options) *Follower {
+func Follow(inner pipeline.Source, o Options) *Follower {
 	f := &Follower{inner: inner, o: o, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	// Before anything can overflow that will be asked for.
 	go f.run(o.Lister.Spaces())

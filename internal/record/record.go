@@ -9,22 +9,18 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"tcpstates/internal/event"
 )
 
-// kinds are the words that begin a line.
-var kinds = map[event.Kind]string{
-	event.KindTransition:       "transition",
-	event.KindLost:             "lost",
-	event.KindOwner:            "owner",
-	event.KindResetSent:        "reset_sent",
-	event.KindResetReceived:    "reset_received",
-	event.KindRetransmit:       "retransmit",
-	event.KindSynAckRetransmit: "synack_retransmit",
-	event.KindMinisock:         "minisock",
+// kinds are those that a kernel reports; a line begins with the word of one.
+var kinds = []event.Kind{
+	event.KindTransition, event.KindLost, event.KindOwner,
+	event.KindResetSent, event.KindResetReceived, event.KindRetransmit, event.KindSynAckRetransmit,
+	event.KindMinisock,
 }
 
 // field is one thing that a line says, as NAME=VALUE. What is zero is not said.
@@ -82,11 +78,10 @@ var fields = []field{
 // Append appends the event as a line. Events of kinds that no kernel reports
 // are none.
 func Append(dst []byte, e *event.Event) []byte {
-	word, known := kinds[e.Kind]
-	if !known {
+	if !slices.Contains(kinds, e.Kind) {
 		return dst
 	}
-	dst = append(dst, word...)
+	dst = append(dst, e.Kind.String()...)
 	for _, f := range fields {
 		before := len(dst)
 		dst = append(append(append(dst, ' '), f.name...), '=')
@@ -102,14 +97,11 @@ func Append(dst []byte, e *event.Event) []byte {
 func Parse(line string, e *event.Event) error {
 	*e = event.Event{}
 	words := strings.Split(line, " ")
-	for kind, word := range kinds {
-		if word == words[0] {
-			e.Kind = kind
-		}
-	}
-	if e.Kind == 0 {
+	i := slices.IndexFunc(kinds, func(k event.Kind) bool { return k.String() == words[0] })
+	if i < 0 {
 		return fmt.Errorf("%q is no kind of event", words[0])
 	}
+	e.Kind = kinds[i]
 	for _, word := range words[1:] {
 		name, value, _ := strings.Cut(word, "=")
 		f := find(name)

@@ -34,7 +34,7 @@ func full() event.Event {
 var byText = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 
 func TestRoundTrip(t *testing.T) {
-	for kind := range kinds {
+	for _, kind := range kinds {
 		want := full()
 		want.Kind = kind
 		line := string(Append(nil, &want))
