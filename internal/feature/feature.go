@@ -1,201 +1,119 @@
-// Package feature knows what tracing needs of the kernel and of the process's
-// privileges, and puts into words which of it is missing.
+// Package feature knows what tracing may need of the kernel and of the
+// process's privileges: which of it is there, and in words what is missing and
+// what mends it. Its one list serves who chooses the way to trace, who
+// explains why none is left, and who shows all of it to a person: so the three
+// cannot differ.
 package feature
 
 import (
-	"errors"
-	"fmt"
 	"io/fs"
-	"os"
-	"strconv"
-	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/cilium/ebpf/btf"
 )
 
-// Missing is why this machine, or this process on it, cannot trace.
-type Missing struct {
-	// What is a sentence for the person at the terminal: what is missing and
-	// what mends it.
-	What string
-	// Err is the kernel's refusal.
+// Answer says whether something is there.
+type Answer int
+
+// The answers.
+const (
+	// Unknown: it could not be found out, mostly for want of privilege.
+	Unknown Answer = iota
+	Yes
+	No
+)
+
+// String is the answer in a word.
+func (a Answer) String() string {
+	switch a {
+	case Yes:
+		return "yes"
+	case No:
+		return "no"
+	}
+	return "unknown"
+}
+
+// Result is what is known of a feature.
+type Result struct {
+	Answer Answer
+	// Reason is why the answer is what it is, as the beginning of a sentence;
+	// of a Yes what was seen, or empty.
+	Reason string
+	// Remedy is what turns a No into a Yes, as the end of that sentence; empty
+	// if there is nothing to mend.
+	Remedy string
+	// Err is the kernel's refusal; nil if there was none.
 	Err error
 }
 
-func (m *Missing) Error() string { return m.What }
-
-// Unwrap gives the kernel's refusal.
-func (m *Missing) Unwrap() error { return m.Err }
-
-// Diagnose finds out why the kernel refused to load or attach the programs,
-// err being its refusal, by looking at what they need.
-func Diagnose(err error) *Missing {
-	return &Missing{What: diagnose(thisSystem(), err), Err: err}
-}
-
-// system is what a diagnosis looks at.
-type system struct {
-	root    fs.FS  // the root file system
-	release string // the kernel's, as uname -r prints it
-}
-
-func thisSystem() system {
-	var uts unix.Utsname
-	_ = unix.Uname(&uts) // fails for a bad pointer alone
-	return system{root: os.DirFS("/"), release: unix.ByteSliceToString(uts.Release[:])}
-}
-
-// KernelRelease is the running kernel's release, as uname -r prints it.
-func KernelRelease() string { return thisSystem().release }
-
-// The capabilities that the programs need (include/uapi/linux/capability.h):
-// CAP_SYS_ADMIN serves for both of the others.
-const (
-	capDACReadSearch = 2
-	capSysPtrace     = 19
-	capSysAdmin      = 21
-	capPerfmon       = 38
-	capBPF           = 39
-)
-
-// The first kernel with all the programs use: bpf_get_socket_cookie in tp_btf
-// programs came last.
-const neededMajor, neededMinor = 5, 12
-
-// diagnose asks the causes in the order in which a person would have to mend
-// them.
-func diagnose(s system, err error) string {
-	switch {
-	case errors.Is(err, unix.ENOSYS):
-		return "this kernel is built without bpf(): tracing needs one with CONFIG_BPF_SYSCALL"
-	case !s.exists("proc/self/status"):
-		return "/proc is not mounted, and loading the programs needs it: mount -t proc proc /proc"
-	case !s.exists("sys/kernel"):
-		return "/sys is not mounted, and the kernel's type information is in there: mount -t sysfs sysfs /sys"
-	case !s.inFirstUserNamespace():
-		return "tracing needs the machine's own user namespace, and this process is in another one: " +
-			"run it outside of rootless containers and of unshare --user, as root"
+// Sentence is the reason and the remedy.
+func (r Result) Sentence() string {
+	if r.Remedy == "" {
+		return r.Reason
 	}
-	if missing := s.missingCapabilities(); missing != "" {
-		return "tracing needs " + missing + ": run it as root (sudo tcpstates), " +
-			"or in a container with --cap-add BPF --cap-add PERFMON or --privileged"
-	}
-	switch {
-	case s.lockedDown():
-		return "the kernel is locked down (mode confidentiality), which forbids tracing: " +
-			"boot with lockdown=integrity or without Secure Boot"
-	case s.olderThan(neededMajor, neededMinor):
-		return fmt.Sprintf("kernel %s is too old: tracing needs Linux %d.%d or later",
-			s.release, neededMajor, neededMinor)
-	case !s.exists("sys/kernel/btf/vmlinux"):
-		return "the kernel has no type information (/sys/kernel/btf/vmlinux is not there): " +
-			"boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as the distributions' own have it"
-	case errors.Is(err, unix.EPERM) && s.filtered():
-		return "a seccomp filter of the container or service refuses bpf(): " +
-			"run the container with --privileged or --security-opt seccomp=unconfined, " +
-			"or the service without SystemCallFilter"
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return "a security policy (SELinux, AppArmor or another) refuses bpf() to this process: " +
-			"look for its denial in the kernel's log (dmesg, ausearch -m avc)"
-	case errors.Is(err, unix.ENOMEM):
-		return "the kernel has no memory for the maps: give a smaller --buffer, or raise the memory limit of the cgroup"
-	}
-	return "the kernel refuses the programs: run with -v for its own words"
+	return r.Reason + ": " + r.Remedy
 }
 
-func (s system) exists(name string) bool {
-	_, err := fs.Stat(s.root, name)
-	return err == nil
+// Options say where a List looks.
+type Options struct {
+	// KernelTypes reads the kernel's type information; nil means the running
+	// kernel's own. It is called at most once.
+	KernelTypes func() (*btf.Spec, error)
+	// Tracefs gives the root of a tracefs; nil means the one that is mounted.
+	// It is called at most once, and only for who asks for Tracepoint.
+	Tracefs func() (fs.FS, error)
 }
 
-// MissingForWalk names the capabilities that looking into other network
-// namespaces and finding cgroups by their ids needs, and that the process
-// lacks; empty if it has them all. Those of a user namespace of its own do not
-// count.
-func MissingForWalk() string { return thisSystem().missingForWalk() }
+// List answers what is there. Each feature is tried when it is first asked
+// for, once. It is for one goroutine at a time.
+type List struct {
+	system
+	rows    []Row
+	options Options
+	results map[ID]Result
 
-func (s system) missingForWalk() string {
-	has, known := s.capabilities()
-	if !known {
-		return ""
+	types    *btf.Spec
+	typesErr error
+}
+
+// NewList makes a list that knows nothing yet.
+func NewList(o Options) *List { return newList(thisSystem(), o) }
+
+func newList(s system, o Options) *List {
+	if o.KernelTypes == nil {
+		o.KernelTypes = btf.LoadKernelSpec
 	}
-	foreign := !s.inFirstUserNamespace()
-	var missing []string
-	for _, capability := range []struct {
-		bit  uint
-		name string
-	}{{capSysPtrace, "CAP_SYS_PTRACE"}, {capSysAdmin, "CAP_SYS_ADMIN"}, {capDACReadSearch, "CAP_DAC_READ_SEARCH"}} {
-		if foreign || !has(capability.bit) {
-			missing = append(missing, capability.name)
+	if o.Tracefs == nil {
+		o.Tracefs = s.tracefs
+	}
+	return &List{system: s, rows: rows, options: o, results: map[ID]Result{}}
+}
+
+// Ask tells whether a feature is there.
+func (l *List) Ask(id ID) Result {
+	if result, known := l.results[id]; known {
+		return result
+	}
+	result := l.rows[id].probe(l)
+	l.results[id] = result
+	return result
+}
+
+// Has tells whether all of the features are there.
+func (l *List) Has(ids ...ID) bool {
+	for _, id := range ids {
+		if l.Ask(id).Answer != Yes {
+			return false
 		}
 	}
-	return strings.Join(missing, ", ")
+	return true
 }
 
-// capabilities gives a look at the process's effective ones; false if they
-// cannot be known.
-func (s system) capabilities() (has func(capability uint) bool, known bool) {
-	effective, err := strconv.ParseUint(s.ofStatus("CapEff"), 16, 64)
-	return func(capability uint) bool { return effective&(1<<capability) != 0 }, err == nil
-}
-
-// missingCapabilities names those of the process's effective capabilities
-// that are not there; empty when none is missing or when it cannot be known.
-func (s system) missingCapabilities() string {
-	has, known := s.capabilities()
-	switch {
-	case !known:
-		return ""
-	case has(capSysAdmin) || has(capBPF) && has(capPerfmon):
-		return ""
-	case has(capBPF):
-		return "the capability CAP_PERFMON"
-	case has(capPerfmon):
-		return "the capability CAP_BPF"
+// KernelTypes is the kernel's type information, read once; an error if there
+// is none.
+func (l *List) KernelTypes() (*btf.Spec, error) {
+	if l.types == nil && l.typesErr == nil {
+		l.types, l.typesErr = l.options.KernelTypes()
 	}
-	return "root, or the capabilities CAP_BPF and CAP_PERFMON"
-}
-
-// ofStatus is the value of a field of /proc/self/status; empty if it is not
-// there.
-func (s system) ofStatus(field string) string {
-	status, err := fs.ReadFile(s.root, "proc/self/status")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(status)) {
-		if name, value, _ := strings.Cut(line, ":"); name == field {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-// inFirstUserNamespace tells whether user ids map to themselves, all of them,
-// as they do in the initial user namespace alone (user_namespaces(7)).
-func (s system) inFirstUserNamespace() bool {
-	uidMap, err := fs.ReadFile(s.root, "proc/self/uid_map")
-	if err != nil {
-		return true // a kernel without user namespaces
-	}
-	fields := strings.Fields(string(uidMap))
-	return len(fields) == 3 && fields[0] == "0" && fields[1] == "0" && fields[2] == "4294967295"
-}
-
-// lockedDown tells whether reading kernel memory is forbidden; the file shows
-// the mode in force in brackets (security/lockdown/lockdown.c).
-func (s system) lockedDown() bool {
-	modes, err := fs.ReadFile(s.root, "sys/kernel/security/lockdown")
-	return err == nil && strings.Contains(string(modes), "[confidentiality]")
-}
-
-// filtered tells whether a seccomp filter is installed (mode 2 of proc(5)).
-func (s system) filtered() bool { return s.ofStatus("Seccomp") == "2" }
-
-func (s system) olderThan(major, minor int) bool {
-	var haveMajor, haveMinor int
-	if n, _ := fmt.Sscanf(s.release, "%d.%d", &haveMajor, &haveMinor); n != 2 {
-		return false
-	}
-	return haveMajor < major || haveMajor == major && haveMinor < minor
+	return l.types, l.typesErr
 }

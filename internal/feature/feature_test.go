@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,6 +18,23 @@ func able() fstest.MapFS {
 		"proc/self/uid_map":            file("         0          0 4294967295\n"),
 		"sys/kernel/btf/vmlinux":       file("types"),
 		"sys/kernel/security/lockdown": file("[none] integrity confidentiality\n"),
+	}
+}
+
+// on is a system with these files, whose kernel answers so to bpf().
+func on(root fs.FS, release string, bpf error) system {
+	return system{
+		root: root, release: release,
+		bpf:     func() error { return bpf },
+		memlock: func() error { return nil },
+	}
+}
+
+// typesOf has kernel types where the system has the file.
+func typesOf(root fs.FS) func() (*btf.Spec, error) {
+	return func() (*btf.Spec, error) {
+		_, err := fs.Stat(root, "sys/kernel/btf/vmlinux")
+		return new(btf.Spec), err
 	}
 }
 
@@ -53,8 +71,8 @@ func TestDiagnose(t *testing.T) {
 		{name: "no BTF", err: unix.EINVAL,
 			change: func(fs fstest.MapFS) { delete(fs, "sys/kernel/btf/vmlinux") },
 			want:   []string{"no type information", "CONFIG_DEBUG_INFO_BTF=y"}},
-		{name: "old kernel", err: unix.EINVAL, release: "5.11.9-generic", want: []string{"kernel 5.11.9-generic is too old", "5.12"}},
-		{name: "kernel just new enough", err: unix.EINVAL, release: "5.12.0", want: []string{"run with -v"}},
+		{name: "old kernel", err: unix.EINVAL, release: "4.16.9-generic", want: []string{"kernel 4.16.9-generic is too old", "4.17"}},
+		{name: "kernel just new enough", err: unix.EINVAL, release: "4.17.0", want: []string{"run with -v"}},
 		{name: "next major", err: unix.EINVAL, release: "6.0", want: []string{"run with -v"}},
 		{name: "seccomp", err: unix.EPERM,
 			change: func(fs fstest.MapFS) {
@@ -82,7 +100,7 @@ func TestDiagnose(t *testing.T) {
 			if release == "" {
 				release = "6.18.0"
 			}
-			got := diagnose(system{root: root, release: release}, test.err)
+			got := newList(on(root, release, nil), Options{KernelTypes: typesOf(root)}).diagnose(test.err)
 			for _, want := range test.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("got %q, want it to say %q", got, want)

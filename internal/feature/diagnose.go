@@ -1,0 +1,53 @@
+package feature
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Missing is why this machine, or this process on it, cannot trace.
+type Missing struct {
+	// What is a sentence for the person at the terminal: what is missing and
+	// what mends it.
+	What string
+	// Err is the kernel's refusal.
+	Err error
+}
+
+func (m *Missing) Error() string { return m.What }
+
+// Unwrap gives the kernel's refusal.
+func (m *Missing) Unwrap() error { return m.Err }
+
+// Diagnose finds out why the kernel refused to load or attach the programs,
+// err being its refusal.
+func Diagnose(err error) *Missing { return NewList(Options{}).Diagnose(err) }
+
+// Diagnose finds out why the kernel refused to load or attach the programs,
+// err being its refusal.
+func (l *List) Diagnose(err error) *Missing { return &Missing{What: l.diagnose(err), Err: err} }
+
+func (l *List) diagnose(err error) string {
+	if errors.Is(err, unix.ENOSYS) {
+		return noSyscall.Sentence()
+	}
+	for id, row := range l.rows {
+		if !row.Vital() {
+			continue
+		}
+		if result := l.Ask(ID(id)); result.Answer == No {
+			return result.Sentence()
+		}
+	}
+	if isRefusal(err) {
+		return l.policy(err).Sentence()
+	}
+	if errors.Is(err, unix.ENOMEM) {
+		return "the kernel has no memory for the maps: give a smaller --buffer, or raise the memory limit of the cgroup"
+	}
+	if result := l.Ask(BTF); result.Answer == No {
+		return result.Sentence()
+	}
+	return "the kernel refuses the programs: run with -v for its own words"
+}
