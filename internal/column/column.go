@@ -145,13 +145,11 @@ var (
 		Text: func(dst []byte, e *event.Event, s *State) []byte { return s.local.appendMillis(dst, e.Wall) }}
 	Elapsed = Column{Name: "elapsed", Header: "TIME(s)", Width: 10, Number: true, Of: Everything, Data: elapsed}
 	Sock    = Column{Name: "sock", Header: "SOCK", Width: 8, Min: 6, Drop: 1,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, e.Cookie, 16) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendHex(dst, e.Cookie) }}
 	SkAddr = Column{Name: "skaddr", Header: "SKADDR", Width: 16,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendHex(dst, e.SkAddr) }}
 	Netns = Column{Name: "netns", Header: "NETNS", Width: 10, Number: true,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte {
-			return strconv.AppendUint(dst, uint64(e.Netns), 10)
-		}}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendCount(dst, uint64(e.Netns)) }}
 	UID = Column{Name: "uid", Header: "UID", Width: 5, Number: true,
 		Data: uid}
 	PID     = Column{Name: "pid", Header: "PID", Width: 7, Drop: 3, Number: true, Data: ownerPID}

@@ -13,7 +13,7 @@ import (
 // all (TCP_LINGER2, tcp(7)).
 func Minisock(e *event.Event) event.State {
 	f := &e.Facts
-	if e.Kind != event.KindTransition || e.NewState != event.Close {
+	if e.Kind != event.KindTransition || e.NewState != event.Close || f.Unknown {
 		return event.Close
 	}
 	switch e.OldState {
@@ -75,6 +75,10 @@ func (l *life) why(e *event.Event) (event.Reason, event.Cause) {
 		return event.ReasonFinished, event.CauseNone
 	case e.OldState == event.Listen:
 		return event.ReasonListenerClosed, event.CauseNone
+	case e.Facts.Unknown:
+		return event.ReasonNone, event.CauseNone
+	case Minisock(e) == event.FinWait2: // it goes on, see Tracker.close
+		return event.ReasonNone, event.CauseNone
 	case err == 0:
 		return whyInPeace(e)
 	case err == syscall.ECONNABORTED: // tcp_abort

@@ -11,7 +11,7 @@ import (
 // be a million, and without pointers, so that the garbage collector has nothing
 // to look for in it.
 type life struct {
-	cookie uint64
+	socket uint64 // see event.Event.Socket
 	since  uint64 // ns, CLOCK_MONOTONIC: when state began
 	opened uint64 // ns: when connect() was called; 0: not known
 
@@ -224,6 +224,9 @@ func (l *life) establish(e *event.Event, firstSynAck uint64) {
 func handshakeOf(e *event.Event, role event.Role) event.Handshake {
 	f := &e.Facts
 	h := event.Handshake{Retransmits: f.Retransmits}
+	if f.Unknown {
+		return h
+	}
 	if f.Retransmits == 0 {
 		h.RTT = time.Duration(f.SRTT) * time.Microsecond
 		// The kernel's own samples count microseconds, those by timestamps
@@ -285,8 +288,9 @@ func (l *life) complete(d *event.Event, state event.State) {
 func (l *life) describe(d, e *event.Event) {
 	*d = event.Event{
 		Ktime: e.Ktime, Wall: e.Wall,
-		Cookie: l.cookie, Netns: l.netns, Family: l.family,
+		Netns: l.netns, Family: l.family,
 		UID: l.uid, UIDUnknown: l.uidUnknown, Owner: l.owner.asEvent(), Role: l.role,
 		Local: l.local.addrPort(l.family), Remote: l.remote.addrPort(l.family),
 	}
+	d.SetSocket(l.socket)
 }

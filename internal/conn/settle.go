@@ -32,7 +32,7 @@ func (q *queue) add(conn *event.Event, reported bool) {
 // that is the latest.
 func (q *queue) report(e *event.Event) {
 	for i := len(q.all) - 1; i >= q.head; i-- {
-		if u := &q.all[i]; u.conn.Cookie == e.Cookie {
+		if u := &q.all[i]; u.conn.Socket() == e.Socket() {
 			u.reported = true
 			u.conn.End.Reset = e.Facts.Reset
 			return

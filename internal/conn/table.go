@@ -1,10 +1,10 @@
 package conn
 
-// table keeps lives by their cookies, up to a number; beyond it the one whose
+// table keeps lives by their sockets, up to a number; beyond it the one whose
 // last event is oldest goes. Lives lie in chunks that are never moved and are
 // used again, so that a table that has reached its size allocates nothing.
 type table struct {
-	byCookie map[uint64]uint32
+	bySocket map[uint64]uint32
 	chunks   []*[chunkSize]life
 	used     uint32   // places that were ever used
 	free     []uint32 // places to use again
@@ -19,17 +19,17 @@ const chunkSize = 1024
 const none = ^uint32(0)
 
 func newTable(maxLives int) *table {
-	return &table{byCookie: map[uint64]uint32{}, max: maxLives, oldest: none, newest: none}
+	return &table{bySocket: map[uint64]uint32{}, max: maxLives, oldest: none, newest: none}
 }
 
-func (t *table) len() int { return len(t.byCookie) }
+func (t *table) len() int { return len(t.bySocket) }
 
 func (t *table) at(place uint32) *life { return &t.chunks[place/chunkSize][place%chunkSize] }
 
-// find gives the life of a cookie, as the latest to have had an event; nil if
+// find gives the life of a socket, as the latest to have had an event; nil if
 // there is none.
-func (t *table) find(cookie uint64) *life {
-	place, found := t.byCookie[cookie]
+func (t *table) find(socket uint64) *life {
+	place, found := t.bySocket[socket]
 	if !found {
 		return nil
 	}
@@ -44,7 +44,7 @@ func (t *table) find(cookie uint64) *life {
 // retire makes a life the first to go when there is no room: all but its
 // minisock's end was told.
 func (t *table) retire(l *life) {
-	place := t.byCookie[l.cookie]
+	place := t.bySocket[l.socket]
 	if place == t.oldest {
 		return
 	}
@@ -54,7 +54,7 @@ func (t *table) retire(l *life) {
 	t.oldest = place
 }
 
-func (t *table) isFull() bool { return len(t.byCookie) >= t.max }
+func (t *table) isFull() bool { return len(t.bySocket) >= t.max }
 
 // evict removes the life whose last event is oldest. What it was holds until the
 // next is added.
@@ -64,8 +64,8 @@ func (t *table) evict() *life {
 	return l
 }
 
-// add makes a life for a cookie that has none. There must be room.
-func (t *table) add(cookie uint64) *life {
+// add makes a life for a socket that has none. There must be room.
+func (t *table) add(socket uint64) *life {
 	var place uint32
 	if n := len(t.free); n > 0 {
 		place, t.free = t.free[n-1], t.free[:n-1]
@@ -77,16 +77,16 @@ func (t *table) add(cookie uint64) *life {
 		t.used++
 	}
 	l := t.at(place)
-	*l = life{cookie: cookie}
-	t.byCookie[cookie] = place
+	*l = life{socket: socket}
+	t.bySocket[socket] = place
 	t.link(l, place)
 	return l
 }
 
 // remove forgets a life; its place will be another's.
 func (t *table) remove(l *life) {
-	place := t.byCookie[l.cookie]
-	delete(t.byCookie, l.cookie)
+	place := t.bySocket[l.socket]
+	delete(t.bySocket, l.socket)
 	t.unlink(l)
 	t.free = append(t.free, place)
 }

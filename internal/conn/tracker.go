@@ -22,7 +22,7 @@ type Tracker struct {
 	unfollowed uint64
 
 	// halfOpen is when handshakes that retransmit sent their first SYN-ACK, by
-	// the cookie of the socket to come.
+	// the socket to come, which has the cookie of the request, if any.
 	halfOpen map[uint64]uint64
 
 	unsettled queue // ends of which more may be told
@@ -68,17 +68,17 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 	case event.KindResetSent:
 		return t.resetSent(e, next)
 	case event.KindOwner:
-		if l := t.lives.find(e.Cookie); l != nil {
+		if l := t.lives.find(e.Socket()); l != nil {
 			l.serve(e)
 		}
 	case event.KindSynAckRetransmit:
 		if len(t.halfOpen) >= maxHalfOpen {
 			clear(t.halfOpen)
 		}
-		t.halfOpen[e.Cookie] = e.Since
+		t.halfOpen[e.Socket()] = e.Since
 		e.Role = event.RoleServer
 	case event.KindRetransmit, event.KindResetReceived:
-		if l := t.lives.find(e.Cookie); l != nil {
+		if l := t.lives.find(e.Socket()); l != nil {
 			e.Role = l.role
 		}
 	}
@@ -87,7 +87,7 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 
 // transition handles a change of state.
 func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) error {
-	l := t.lives.find(e.Cookie)
+	l := t.lives.find(e.Socket())
 	if l != nil && begins(e) {
 		if err := t.endUnseen(l, e, next); err != nil {
 			return err
@@ -95,15 +95,15 @@ func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) erro
 		l = nil
 	}
 	if l == nil {
-		l = t.newLife(e.Cookie)
+		l = t.newLife(e)
 		l.begin(e)
 	}
 	l.meet(e)
 	e.Role = l.role
 	l.tellWait(e)
 	if e.NewState == event.Established {
-		first := t.halfOpen[e.Cookie]
-		delete(t.halfOpen, e.Cookie)
+		first := t.halfOpen[e.Socket()]
+		delete(t.halfOpen, e.Socket())
 		l.establish(e, first)
 	}
 	if e.NewState != event.Close {
@@ -114,7 +114,7 @@ func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) erro
 }
 
 // newLife makes a life, at the cost of another if there is no room.
-func (t *Tracker) newLife(cookie uint64) *life {
+func (t *Tracker) newLife(e *event.Event) *life {
 	if t.lives.isFull() {
 		if t.lives.evict().state == event.TimeWait {
 			t.unfollowed++
@@ -122,7 +122,7 @@ func (t *Tracker) newLife(cookie uint64) *life {
 			t.evicted++
 		}
 	}
-	return t.lives.add(cookie)
+	return t.lives.add(e.Socket())
 }
 
 // endUnseen hands on the end of a connection whose socket has begun another:
@@ -146,6 +146,9 @@ func (t *Tracker) endUnseen(l *life, e *event.Event, next func(*event.Event) err
 // close handles a transition to CLOSE, which may be one to a minisock.
 func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) error {
 	rest := Minisock(e)
+	if rest == event.FinWait2 && e.Cookie == 0 {
+		rest = event.Close // the minisock goes on, and nothing would tell how far
+	}
 	l.small = rest != event.Close
 	if rest == event.FinWait2 { // no change: the minisock is in the same state
 		l.traffic = l.trafficOf(e)
@@ -180,7 +183,7 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 
 // minisock handles what was seen of a minisock.
 func (t *Tracker) minisock(e *event.Event, next func(*event.Event) error) error {
-	l := t.lives.find(e.Cookie)
+	l := t.lives.find(e.Socket())
 	if l == nil || !l.small || l.state == e.NewState || l.local.port != e.Local.Port() || l.remote.port != e.Remote.Port() {
 		return nil
 	}
@@ -237,7 +240,7 @@ func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, 
 // resetSent handles the report of a reset: it may be what a connection's end
 // waits for, or the end of a minisock.
 func (t *Tracker) resetSent(e *event.Event, next func(*event.Event) error) error {
-	if l := t.lives.find(e.Cookie); l != nil {
+	if l := t.lives.find(e.Socket()); l != nil {
 		e.Role = l.role
 		if err := next(e); err != nil {
 			return err

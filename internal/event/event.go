@@ -102,7 +102,8 @@ type Event struct {
 	// socket was first looked at.
 	Before bool
 	// Cookie identifies the socket as long as the machine is up
-	// (sock_gen_cookie). It survives a reconnect of the same socket.
+	// (sock_gen_cookie). It survives a reconnect of the same socket. Zero means
+	// that it is not known.
 	Cookie uint64
 	// SkAddr is the address of the kernel's struct sock. It is reused.
 	SkAddr uint64
@@ -113,7 +114,7 @@ type Event struct {
 	// RawLocalPort is the local port as the tracepoint words it: at
 	// CLOSE>SYN_SENT it may be the port of the socket's previous connection.
 	RawLocalPort uint16
-	// Netns is the inode number of the network namespace.
+	// Netns is the inode number of the network namespace; zero means unknown.
 	Netns uint32
 	// UID is the user the socket belongs to; a child that was not accepted
 	// yet has its listener's.
@@ -178,6 +179,25 @@ type Event struct {
 
 	// Lost is how many events were lost since the loss before.
 	Lost uint64
+}
+
+// Socket tells sockets apart that live at the same time: by the cookie, or by
+// the address where that is not known. Cookies count from 1, addresses are in
+// the upper half of the numbers.
+func (e *Event) Socket() uint64 {
+	if e.Cookie != 0 {
+		return e.Cookie
+	}
+	return e.SkAddr
+}
+
+// SetSocket makes the event one of a socket, of which Socket said this.
+func (e *Event) SetSocket(socket uint64) {
+	if socket>>63 == 0 {
+		e.Cookie = socket
+	} else {
+		e.SkAddr = socket
+	}
 }
 
 // Duration is the time spent in OldState, and false if it is not known.

@@ -2,6 +2,9 @@ package event
 
 // Facts are what a socket says of itself at an event.
 type Facts struct {
+	// Unknown says that nobody could ask the socket: the rest is zero, and says
+	// nothing.
+	Unknown bool
 	// Err and SoftErr are its errors as positive numbers of errno (sk_err,
 	// sk_err_soft); zero is none.
 	Err, SoftErr uint16

@@ -20,6 +20,9 @@ const (
 	SourceIO
 	// SourceSeed: it had the socket open when tracing began.
 	SourceSeed
+	// SourcePort: it owns the one listener of the connection's port that was
+	// seen; who serves the connection has not shown yet.
+	SourcePort
 )
 
 var sourceNames = [...]string{
@@ -29,6 +32,7 @@ var sourceNames = [...]string{
 	SourceAccept:    "accept",
 	SourceIO:        "io",
 	SourceSeed:      "seed",
+	SourcePort:      "port",
 }
 
 // String is the source in a word; empty if it is unknown.

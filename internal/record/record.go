@@ -70,6 +70,7 @@ var fields = []field{
 	number("segsin", func(e *event.Event) *uint32 { return &e.Facts.SegsIn }),
 	number("segsout", func(e *event.Event) *uint32 { return &e.Facts.SegsOut }),
 	number("datain", func(e *event.Event) *uint32 { return &e.Facts.DataSegsIn }),
+	truth("nofacts", func(e *event.Event) *bool { return &e.Facts.Unknown }),
 	text("reset", func(e *event.Event) *string { return &e.Facts.Reset }),
 	number("fate", func(e *event.Event) *event.Fate { return &e.Fate }),
 	number("lost", func(e *event.Event) *uint64 { return &e.Lost }),

@@ -25,7 +25,7 @@ func full() event.Event {
 		Facts: event.Facts{
 			Err: 104, SoftErr: 113, Shutdown: 3, Flags: event.Dead | event.Child, Linger2: -1, SRTT: 100_700,
 			MinRTT: event.NoRTT, Retransmits: 2, BytesAcked: 1 << 40, BytesReceived: 1 << 41,
-			SegsIn: 11, SegsOut: 12, DataSegsIn: 7, Reset: "TCP_ABORT_ON_CLOSE",
+			SegsIn: 11, SegsOut: 12, DataSegsIn: 7, Reset: "TCP_ABORT_ON_CLOSE", Unknown: true,
 		},
 		Fate: event.FateNoRoom, Lost: 6,
 	}
