@@ -9,9 +9,6 @@
 
 #include "owner.h"
 
-/* Set before loading: whether the program that fills acceptors is attached. */
-const volatile bool accept_probe;
-
 struct acceptor {
 	struct owner owner;
 	__u64 time; /* ns, when it had accepted */
@@ -61,12 +58,12 @@ static __always_inline __u64 tcp_of_fd(const struct task_struct *task, long fd)
 	family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
-	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP ? (__u64)sk : 0;
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol) == IPPROTO_TCP ? (__u64)sk : 0;
 }
 
 static __always_inline void note_acceptor(long fd)
 {
-	const struct task_struct *task = (void *)bpf_get_current_task_btf();
+	const struct task_struct *task = current_task();
 	__u64 address = tcp_of_fd(task, fd);
 	struct acceptor acceptor = {};
 
@@ -87,7 +84,7 @@ static __always_inline bool bind_acceptor(const struct sock *sk, struct life *li
 	__u64 address = (__u64)sk;
 	const struct acceptor *acceptor;
 
-	if (!accept_probe)
+	if (!SETTING(accept_probe))
 		return 0;
 	acceptor = bpf_map_lookup_elem(&acceptors, &address);
 	if (!acceptor)
@@ -105,7 +102,7 @@ static __always_inline void forget_acceptor(const struct sock *sk)
 {
 	__u64 address = (__u64)sk;
 
-	if (accept_probe)
+	if (SETTING(accept_probe))
 		bpf_map_delete_elem(&acceptors, &address);
 }
 

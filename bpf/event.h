@@ -27,6 +27,7 @@ enum owner_source {
 	OWNER_ACCEPT,	 /* it accepted the connection */
 	OWNER_IO,	 /* it was the first to receive or send on the connection */
 	OWNER_SEED,	 /* it had the socket open when tracing began */
+	OWNER_PORT,	 /* it owns the listener of the connection's port */
 };
 
 enum event_flags {
@@ -34,6 +35,7 @@ enum event_flags {
 	EVENT_SINCE_SEED = 1 << 1, /* oldstate began before since, when tracing began */
 	EVENT_UID_UNKNOWN = 1 << 2,
 	EVENT_ACCEPTED = 1 << 3,   /* the owner accepted the connection at moment */
+	EVENT_NO_FACTS = 1 << 4,   /* what the socket says of itself is not known */
 };
 
 /* What the socket says of itself, and what was seen of it. */
@@ -73,7 +75,7 @@ struct owner {
 struct event {
 	__u64 time;	  /* ns, CLOCK_MONOTONIC */
 	__u64 since;	  /* ns, when oldstate began; 0: not known */
-	__u64 cookie;	  /* the socket's cookie, as sock_diag tells it */
+	__u64 cookie;	  /* the socket's cookie, as sock_diag tells it; 0: not known */
 	__u64 skaddr;	  /* address of struct sock: no identity, it is reused */
 	__u8 laddr[16];
 	__u8 raddr[16];
@@ -83,7 +85,7 @@ struct event {
 	__u32 curpid;
 	__u32 pid;	  /* the owner's; 0: not known */
 	__u32 uid;	  /* the socket's; a child has its listener's until accept */
-	__u32 netns;	  /* inode number of the network namespace */
+	__u32 netns;	  /* inode number of the network namespace; 0: not known */
 	__u16 lport;	  /* 0: not known yet */
 	__u16 rport;
 	__u16 tp_lport;	  /* what the tracepoint says, stale port of a reused socket included */
@@ -118,10 +120,12 @@ struct event {
 
 _Static_assert(sizeof(struct event) == 200, "the reader knows the size");
 
+#ifndef PORTABLE /* where a constant needs what kernels before Linux 5.2 lack */
 /* Keep the types in BTF, where bpf2go finds them. */
 struct event *const unused_event __attribute__((unused));
 enum event_kind *const unused_kind __attribute__((unused));
 enum event_flags *const unused_flags __attribute__((unused));
 enum event_facts *const unused_facts __attribute__((unused));
+#endif
 
 #endif

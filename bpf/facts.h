@@ -22,44 +22,44 @@ static __always_inline bool echoes_cookie(const struct tcp_sock *tp)
 	const struct tcp_options_received *got = &tp->rx_opt;
 	__u32 want = COOKIE_WSCALE;
 
-	if (!BPF_CORE_READ_BITFIELD(got, saw_tstamp))
+	if (!READ_BITS(got, saw_tstamp))
 		return 0;
-	if (BPF_CORE_READ_BITFIELD(got, wscale_ok))
-		want = BPF_CORE_READ_BITFIELD(got, snd_wscale);
-	if (BPF_CORE_READ_BITFIELD(got, sack_ok))
+	if (READ_BITS(got, wscale_ok))
+		want = READ_BITS(got, snd_wscale);
+	if (READ_BITS(got, sack_ok))
 		want |= COOKIE_SACK;
-	return (got->rcv_tsecr & COOKIE_BITS) == want;
+	return (READ(got, rcv_tsecr) & COOKIE_BITS) == want;
 }
 
 static __always_inline __u16 facts_of(const struct tcp_sock *tp, const struct life *life,
 				      __u8 oldstate)
 {
 	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
-	unsigned long flags = sk->__sk_common.skc_flags;
+	unsigned long flags = READ(sk, __sk_common.skc_flags);
 	__u16 facts = 0;
 
 	if (flags & 1 << SOCK_DEAD)
 		facts |= FACT_DEAD;
 	if (flags & 1 << SOCK_DONE)
 		facts |= FACT_DONE;
-	if (flags & 1 << SOCK_LINGER && !sk->sk_lingertime)
+	if (flags & 1 << SOCK_LINGER && !READ(sk, sk_lingertime))
 		facts |= FACT_LINGER0;
-	if (!sk->sk_socket)
+	if (!READ(sk, sk_socket))
 		facts |= FACT_NO_FILE;
-	if (tp->inet_conn.icsk_user_timeout)
+	if (READ(tp, inet_conn.icsk_user_timeout))
 		facts |= FACT_USER_TIMEOUT;
-	if (BPF_CORE_READ_BITFIELD(tp, syn_data_acked))
+	if (READ_BITS(tp, syn_data_acked))
 		facts |= FACT_FAST_OPEN;
 	if (oldstate == TCP_SYN_RECV && echoes_cookie(tp))
 		facts |= FACT_COOKIE;
-	if (sk->sk_max_ack_backlog)
+	if (READ_NUMBER(sk, sk_max_ack_backlog))
 		facts |= FACT_CHILD;
-	if (tp->snd_una == tp->write_seq)
+	if (READ(tp, snd_una) == READ(tp, write_seq))
 		facts |= FACT_ALL_ACKED;
 	/* A FIN counts as one byte, and is never read. */
-	if (tp->rcv_nxt - tp->copied_seq > !!(flags & 1 << SOCK_DONE))
+	if (READ(tp, rcv_nxt) - READ(tp, copied_seq) > !!(flags & 1 << SOCK_DONE))
 		facts |= FACT_UNREAD;
-	if (BPF_CORE_READ_BITFIELD(tp, repair))
+	if (READ_BITS(tp, repair))
 		facts |= FACT_REPAIR;
 	if (life && life->got_reset)
 		facts |= FACT_GOT_RESET;
@@ -90,20 +90,20 @@ static __always_inline void put_facts(struct event *e, const struct tcp_sock *tp
 {
 	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
 
-	e->bytes_acked = tp->bytes_acked;
-	e->bytes_received = tp->bytes_received;
-	e->srtt = tp->srtt_us;
-	e->rtt_min = tp->rtt_min.s[0].v;
-	e->retrans = tp->total_retrans;
-	e->segs_in = tp->segs_in;
-	e->segs_out = tp->segs_out;
-	e->data_segs_in = tp->data_segs_in;
-	e->linger2 = tp->linger2;
+	e->bytes_acked = READ(tp, bytes_acked);
+	e->bytes_received = READ(tp, bytes_received);
+	e->srtt = READ(tp, srtt_us);
+	e->rtt_min = READ(tp, rtt_min.s[0].v);
+	e->retrans = READ(tp, total_retrans);
+	e->segs_in = READ(tp, segs_in);
+	e->segs_out = READ(tp, segs_out);
+	e->data_segs_in = READ(tp, data_segs_in);
+	e->linger2 = READ(tp, linger2);
 	e->reset_reason = life && life->sent_reset ? life->reset_reason : -1;
-	e->err = sk->sk_err;
-	e->err_soft = sk->sk_err_soft;
+	e->err = READ(sk, sk_err);
+	e->err_soft = READ(sk, sk_err_soft);
 	e->facts = facts_of(tp, life, e->oldstate);
-	e->shutdown = sk->sk_shutdown;
+	e->shutdown = READ_NUMBER(sk, sk_shutdown);
 	__builtin_memset(e->pad, 0, sizeof(e->pad));
 }
 

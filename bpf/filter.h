@@ -7,13 +7,8 @@
 #ifndef TCPSTATES_FILTER_H
 #define TCPSTATES_FILTER_H
 
+#include "settings.h"
 #include "storage.h"
-
-/* Set before loading; the verifier prunes what is unset. */
-const volatile __u16 only_family;      /* AF_INET, AF_INET6; 0: both */
-const volatile bool only_lports;       /* whether ports[LPORTS] is asked */
-const volatile bool only_rports;       /* whether ports[RPORTS] is asked */
-const volatile bool self_transitions;  /* whether X>X counts as a transition */
 
 enum {
 	LPORTS,
@@ -56,11 +51,13 @@ static __always_inline bool in_set(__u32 which, __u16 port)
  */
 static __always_inline enum verdict judge(__u16 family, __u16 lport, __u16 rport, bool last)
 {
+	__u16 only_family = SETTING(only_family);
+
 	if (only_family && family != only_family)
 		return DROP;
-	if (only_rports && !in_set(RPORTS, rport))
+	if (SETTING(only_rports) && !in_set(RPORTS, rport))
 		return DROP;
-	if (only_lports) {
+	if (SETTING(only_lports)) {
 		if (!lport && !last)
 			return UNDECIDED;
 		if (!in_set(LPORTS, lport))

@@ -6,4 +6,9 @@
 package bpf
 
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type event -type event_kind -type event_flags -type event_facts -type process -type counts -type port_set Tcpstates tcpstates.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel TcpstatesPerf tcpstates.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3 -DBY_PERF
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel Portable tcpstates.bpf.c -- -O2 -g -Wall -Werror -mcpu=v2 -DPORTABLE
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel PortablePerf tcpstates.bpf.c -- -O2 -g -Wall -Werror -mcpu=v2 -DPORTABLE -DBY_PERF
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel Tracepoint tracepoint.bpf.c -- -O2 -g -Wall -Werror -mcpu=v2
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel TracepointPerf tracepoint.bpf.c -- -O2 -g -Wall -Werror -mcpu=v2 -DBY_PERF
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type found -type minisock -type owner -type process Snapshot snapshot.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3

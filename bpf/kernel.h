@@ -24,6 +24,7 @@ typedef _Bool bool;
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
@@ -36,6 +37,8 @@ enum {
 
 	BPF_SK_STORAGE_GET_F_CREATE = 1 << 0,
 };
+
+#define BPF_F_CURRENT_CPU 0xffffffffULL
 
 /* include/linux/socket.h */
 enum {
@@ -117,6 +120,8 @@ struct sock_common {
 	__u16 skc_num;
 	__u16 skc_family;
 	volatile __u8 skc_state;
+	__u8 skc_reuse : 4, skc_reuseport : 1;
+	int skc_bound_dev_if;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -233,6 +238,15 @@ struct kernfs_node {
 	__u64 id;
 };
 
+/* Before Linux 5.5. */
+union kernfs_node_id {
+	__u64 id;
+};
+
+struct kernfs_node___old {
+	union kernfs_node_id id;
+};
+
 struct cgroup {
 	struct kernfs_node *kn;
 };
@@ -297,6 +311,41 @@ struct pt_regs___arm64 {
 struct pt_regs;
 
 #pragma clang attribute pop
+
+/*
+ * How a field is read. Where the verifier knows what the programs are given,
+ * pointers to kernel structures among it, they load it themselves; else (PORTABLE)
+ * each read is a call.
+ *
+ *   READ(p, a, b)        p->a->b
+ *   READ_BITS(p, a)      p->a, a bit-field
+ *   READ_NUMBER(p, a)    p->a, on other kernels a bit-field, or of another width
+ *   READ_16(dst, p, a)   the 16 bytes of p->a into dst
+ */
+#ifdef PORTABLE
+#define READ(p, ...) BPF_CORE_READ(p, __VA_ARGS__)
+#define READ_BITS(p, a) BPF_CORE_READ_BITFIELD_PROBED(p, a)
+#define READ_NUMBER(p, a) BPF_CORE_READ_BITFIELD_PROBED(p, a)
+#define READ_16(dst, p, a) bpf_core_read(dst, 16, &(p)->a)
+#else
+#define READ_1(p, a) ((p)->a)
+#define READ_2(p, a, b) ((p)->a->b)
+#define READ_3(p, a, b, c) ((p)->a->b->c)
+#define READ_AS(_1, _2, _3, as, ...) as
+#define READ(p, ...) READ_AS(__VA_ARGS__, READ_3, READ_2, READ_1)(p, __VA_ARGS__)
+#define READ_BITS(p, a) BPF_CORE_READ_BITFIELD(p, a)
+#define READ_NUMBER(p, a) ((p)->a)
+#define READ_16(dst, p, a) copy16(dst, &(p)->a)
+#endif
+
+static __always_inline const struct task_struct *current_task(void)
+{
+#ifdef PORTABLE
+	return (void *)bpf_get_current_task();
+#else
+	return (void *)bpf_get_current_task_btf();
+#endif
+}
 
 /*
  * Copies 16 bytes (an IPv6 address, a process name) in two loads, where the

@@ -6,19 +6,17 @@
 #ifndef TCPSTATES_OWNER_H
 #define TCPSTATES_OWNER_H
 
+#include "settings.h"
 #include "storage.h"
-
-/* Set before loading: the PID namespace whose numbers are told; 0: the machine's. */
-const volatile __u32 pidns;
 
 /* include/linux/pid_namespace.h: MAX_PID_NS_LEVEL */
 #define MAX_PIDNS_LEVEL 32
 
 /* The number of a process in the namespace; 0 if it is not in there. */
-static __always_inline __u32 pid_in(const struct task_struct *task)
+static __always_inline __u32 pid_in(const struct task_struct *task, __u32 pidns)
 {
-	const struct pid *pid = task->group_leader->thread_pid;
-	unsigned int level = pid->level;
+	const struct pid *pid = READ(task, group_leader, thread_pid);
+	unsigned int level = READ(pid, level);
 
 	for (unsigned int i = 0; i <= MAX_PIDNS_LEVEL; i++) {
 		/*
@@ -39,18 +37,27 @@ static __always_inline __u32 pid_in(const struct task_struct *task)
 
 static __always_inline void process_of(struct process *p, const struct task_struct *task)
 {
-	p->pid = pidns ? pid_in(task) : task->tgid;
-	copy16(p->comm, &task->group_leader->comm);
+	const struct task_struct *leader = READ(task, group_leader);
+	__u32 pidns = SETTING(pidns);
+
+	p->pid = pidns ? pid_in(task, pidns) : READ(task, tgid);
+	READ_16(p->comm, leader, comm);
 }
 
 static __always_inline void current_process(struct process *p)
 {
-	process_of(p, (void *)bpf_get_current_task_btf());
+	process_of(p, current_task());
 }
 
 static __always_inline __u64 cgroup_of(const struct task_struct *task)
 {
-	return task->cgroups->dfl_cgrp->kn->id;
+	const struct kernfs_node *kn = READ(task, cgroups, dfl_cgrp, kn);
+
+#ifdef PORTABLE
+	if (bpf_core_type_exists(union kernfs_node_id))
+		return BPF_CORE_READ((const struct kernfs_node___old *)kn, id.id);
+#endif
+	return READ(kn, id);
 }
 
 static __always_inline void owner_from(struct owner *owner, const struct task_struct *task,
@@ -64,7 +71,7 @@ static __always_inline void owner_from(struct owner *owner, const struct task_st
 
 static __always_inline void current_owner(struct owner *owner, enum owner_source source)
 {
-	owner_from(owner, (void *)bpf_get_current_task_btf(), source);
+	owner_from(owner, current_task(), source);
 }
 
 /*
@@ -96,7 +103,7 @@ static __always_inline bool is_born(int oldstate, int newstate)
  */
 static __always_inline bool closes(const struct sock *sk, int oldstate, int newstate)
 {
-	int err = sk->sk_err;
+	int err = READ(sk, sk_err);
 
 	if (newstate == TCP_FIN_WAIT1 || newstate == TCP_LAST_ACK)
 		return 1;
@@ -107,7 +114,7 @@ static __always_inline bool closes(const struct sock *sk, int oldstate, int news
 		return 1;
 	case TCP_SYN_RECV:
 		/* Else a child that another was faster than (inet_ehash_nolisten). */
-		if (!sk->sk_socket && !err)
+		if (!READ(sk, sk_socket) && !err)
 			return 0;
 		/* fallthrough */
 	case TCP_SYN_SENT:
@@ -126,14 +133,14 @@ static __always_inline bool closes(const struct sock *sk, int oldstate, int news
  */
 static __always_inline __u8 ending_signal(void)
 {
-	const struct task_struct *task = (void *)bpf_get_current_task_btf();
+	const struct task_struct *task = current_task();
 	int code;
 
-	if (!(task->flags & PF_EXITING))
+	if (!(READ(task, flags) & PF_EXITING))
 		return 0;
-	code = task->exit_code;
-	if (task->signal->flags & SIGNAL_GROUP_EXIT)
-		code = task->signal->group_exit_code;
+	code = READ(task, exit_code);
+	if (READ(task, signal, flags) & SIGNAL_GROUP_EXIT)
+		code = READ(task, signal, group_exit_code);
 	return code & 0x7f;
 }
 

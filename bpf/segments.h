@@ -19,8 +19,9 @@ static __always_inline __u64 third_argument(const __u64 *ctx)
 }
 
 /* The present state of a socket as a hop that leads nowhere. */
-static __always_inline void put_present(struct hop *now, const struct life *life)
+static __always_inline void put_present(struct hop *now, __u8 kind, const struct life *life)
 {
+	now->kind = kind;
 	now->time = bpf_ktime_get_ns();
 	now->since = life->since;
 	if (life->seeded)
@@ -31,41 +32,56 @@ static __always_inline void put_present(struct hop *now, const struct life *life
 
 static __always_inline bool is_shown_small(const struct sock_common *skc)
 {
-	return judge(skc->skc_family, skc->skc_num, bpf_ntohs(skc->skc_dport), 1) == PASS;
+	return judge(READ(skc, skc_family), READ(skc, skc_num), bpf_ntohs(READ(skc, skc_dport)), 1) ==
+	       PASS;
 }
 
 /* A minisock sends a reset. */
-static __always_inline void emit_minisock(const struct sock_common *skc, __s32 reset_reason)
+static __always_inline void emit_minisock(void *ctx, const struct sock_common *skc,
+					  __s32 reset_reason)
 {
 	struct hop now = {};
 
 	if (!is_shown_small(skc))
 		return;
+	now.kind = EVENT_RESET_SENT;
 	now.time = bpf_ktime_get_ns();
 	now.oldstate = TCP_TIME_WAIT;
 	now.newstate = TCP_TIME_WAIT;
 	current_process(&now.current);
-	emit_small(skc, 0, EVENT_RESET_SENT, &now, reset_reason);
+	emit_small(ctx, skc, 0, &now, reset_reason);
+}
+
+/* When a half-open connection sent its first SYN-ACK; 0: not known. */
+static __always_inline __u64 first_synack(const struct request_sock *req)
+{
+#ifdef PORTABLE
+	const struct tcp_request_sock *treq = (void *)req;
+#else
+	const struct tcp_request_sock *treq = bpf_skc_to_tcp_request_sock((void *)req);
+
+	if (!treq)
+		return 0;
+#endif
+	return READ(treq, snt_synack) * 1000; /* us */
 }
 
 /* A half-open connection sends its SYN-ACK once more. */
-static __always_inline void emit_request(const struct sock *listener, const struct request_sock *req)
+static __always_inline void emit_request(void *ctx, const struct sock *listener,
+					 const struct request_sock *req)
 {
 	const struct sock_common *skc = &req->__req_common;
-	const struct tcp_request_sock *treq;
 	struct hop now = {};
 
 	if (!is_shown_small(skc))
 		return;
-	treq = bpf_skc_to_tcp_request_sock((void *)req);
+	now.kind = EVENT_SYNACK_RETRANSMIT;
 	now.time = bpf_ktime_get_ns();
-	if (treq)
-		now.since = treq->snt_synack * 1000; /* us */
+	now.since = first_synack(req);
 	now.oldstate = TCP_NEW_SYN_RECV;
 	now.newstate = TCP_NEW_SYN_RECV;
 	current_process(&now.current);
-	emit_small(skc, bpf_sk_storage_get(&lives, (void *)listener, 0, 0), EVENT_SYNACK_RETRANSMIT,
-		   &now, req->num_retrans + 1);
+	emit_small(ctx, skc, known_life(listener), &now, READ_NUMBER(req, num_retrans) + 1);
 }
 
 #endif

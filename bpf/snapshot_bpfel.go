@@ -49,6 +49,8 @@ type SnapshotLife struct {
 		Newstate uint8
 		Flags    uint8
 		Signal   uint8
+		Kind     uint8
+		Pad      [7]uint8
 	}
 }
 
@@ -75,6 +77,18 @@ type SnapshotProcess struct {
 	Pid  uint32
 }
 
+type SnapshotSettings struct {
+	_                    structs.HostLayout
+	Pidns                uint32
+	OnlyFamily           uint16
+	OnlyLports           bool
+	OnlyRports           bool
+	SelfTransitions      bool
+	AcceptProbe          bool
+	TellsResetReason     bool
+	TellsRetransmitError bool
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -84,8 +98,8 @@ const (
 	SnapshotProgFiles         = "files"
 	SnapshotProgMinisocks     = "minisocks"
 	SnapshotProgSockets       = "sockets"
-	SnapshotVarPidns          = "pidns"
 	SnapshotVarSeeding        = "seeding"
+	SnapshotVarSetting        = "setting"
 	SnapshotVarUnusedEvent    = "unused_event"
 	SnapshotVarUnusedFacts    = "unused_facts"
 	SnapshotVarUnusedFlags    = "unused_flags"
@@ -154,8 +168,8 @@ type SnapshotMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SnapshotVariableSpecs struct {
-	Pidns          *ebpf.VariableSpec `ebpf:"pidns"`
 	Seeding        *ebpf.VariableSpec `ebpf:"seeding"`
+	Setting        *ebpf.VariableSpec `ebpf:"setting"`
 	UnusedEvent    *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedFacts    *ebpf.VariableSpec `ebpf:"unused_facts"`
 	UnusedFlags    *ebpf.VariableSpec `ebpf:"unused_flags"`
@@ -200,8 +214,8 @@ func (m *SnapshotMaps) Close() error {
 //
 // It can be passed to LoadSnapshotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SnapshotVariables struct {
-	Pidns          *ebpf.Variable `ebpf:"pidns"`
 	Seeding        *ebpf.Variable `ebpf:"seeding"`
+	Setting        *ebpf.Variable `ebpf:"setting"`
 	UnusedEvent    *ebpf.Variable `ebpf:"unused_event"`
 	UnusedFacts    *ebpf.Variable `ebpf:"unused_facts"`
 	UnusedFlags    *ebpf.Variable `ebpf:"unused_flags"`

@@ -6,31 +6,54 @@
  * sock:inet_sock_set_state. The tracepoint fires in inet_sk_state_store with
  * the socket locked or not yet public, so the transitions of one socket never
  * run side by side.
+ *
+ * It is compiled four times: for kernels whose tracing programs have socket
+ * storage and for others (PORTABLE), to send by ring buffer and by perf event
+ * array (BY_PERF).
  */
 #include "accept.h"
 #include "count.h"
 #include "emit.h"
 #include "filter.h"
+#include "listeners.h"
 #include "owner.h"
 #include "segments.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* User space may change the one into the other: their arguments are the same. */
+#ifdef PORTABLE
+#define PROGRAM(tracepoint) SEC("raw_tp/" #tracepoint)
+#else
+#define PROGRAM(tracepoint) SEC("tp_btf/" #tracepoint)
+#endif
+
+/* NULL for SCTP, and for MPTCP, whose subflows are TCP sockets of their own. */
+static __always_inline const struct tcp_sock *tcp_of(const struct sock *sk)
+{
+#ifdef PORTABLE
+	return READ_NUMBER(sk, sk_protocol) == IPPROTO_TCP ? (const void *)sk : 0;
+#else
+	return bpf_skc_to_tcp_sock((void *)sk);
+#endif
+}
+
 /*
  * Judges the connection, if that was not done and can be now, and sends what
  * waited for it. Tells whether it is shown.
  */
-static __always_inline bool is_shown(const struct tcp_sock *tp, struct life *life, __u16 lport,
-				     bool last)
+static __always_inline bool is_shown(void *ctx, const struct tcp_sock *tp, struct life *life,
+				     __u16 lport, bool last)
 {
 	const struct sock_common *skc = &tp->inet_conn.icsk_inet.sk.__sk_common;
 
 	if (life->verdict == UNDECIDED)
-		life->verdict = judge(skc->skc_family, lport, bpf_ntohs(skc->skc_dport), last);
+		life->verdict = judge(READ(skc, skc_family), lport,
+				      bpf_ntohs(READ(skc, skc_dport)), last);
 	if (life->verdict == UNDECIDED)
 		return 0;
 	if (life->verdict == PASS && life->holds)
-		emit(tp, life, EVENT_TRANSITION, &life->held, lport);
+		emit(ctx, tp, life, &life->held, lport);
 	life->holds = 0;
 	return life->verdict == PASS;
 }
@@ -38,12 +61,12 @@ static __always_inline bool is_shown(const struct tcp_sock *tp, struct life *lif
 /*
  * Sends the hop, held or not as the filters say. life is not NULL.
  */
-static __always_inline void filter_and_emit(const struct tcp_sock *tp, struct life *life,
-					    const struct hop *hop)
+static __always_inline void filter_and_emit(void *ctx, const struct tcp_sock *tp,
+					    struct life *life, const struct hop *hop)
 {
 	const struct inet_sock *inet = &tp->inet_conn.icsk_inet;
 	__u16 lport = local_port(inet, hop->oldstate);
-	__u16 rport = bpf_ntohs(inet->sk.__sk_common.skc_dport);
+	__u16 rport = bpf_ntohs(READ(inet, sk.__sk_common.skc_dport));
 
 	/*
 	 * Before Linux 6.15 a child is announced before it has its remote port
@@ -51,8 +74,8 @@ static __always_inline void filter_and_emit(const struct tcp_sock *tp, struct li
 	 */
 	bool unborn = is_born(hop->oldstate, hop->newstate) && !rport;
 
-	if (!unborn && is_shown(tp, life, lport, hop->newstate == TCP_CLOSE)) {
-		emit(tp, life, EVENT_TRANSITION, hop, lport);
+	if (!unborn && is_shown(ctx, tp, life, lport, hop->newstate == TCP_CLOSE)) {
+		emit(ctx, tp, life, hop, lport);
 		return;
 	}
 	if (life->verdict == UNDECIDED) {
@@ -80,31 +103,85 @@ static __always_inline void note_gap(struct life *life)
 	forget_connection(life);
 }
 
-/* A child is its listener's until it is known who serves it. */
-static __always_inline void inherit(struct life *life)
+/* The socket's own past is over: it is opened, or born. */
+static __always_inline void begin_anew(struct life *life)
 {
-	struct owner owner = *owner_of(life);
-
-	life->bound = 0;
-	if (!owner.source)
-		return;
-	owner.source = OWNER_INHERITED;
-	set_owner(life, &owner);
+	forget_connection(life);
+#ifdef PORTABLE
+	/* Another socket may have had the address. */
+	life->since = 0;
+	life->seeded = 0;
+#endif
 }
 
-static __always_inline void on_transition(const struct sock *sk, struct life *life, int oldstate,
-					  int newstate)
+static __always_inline void open_socket(const struct inet_sock *inet, struct life *life, int newstate)
 {
-	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	struct owner owner;
+
+	begin_anew(life);
+	current_owner(&owner, newstate == TCP_LISTEN ? OWNER_LISTEN : OWNER_CONNECT);
+	set_owner(life, &owner);
+	life->bound = 1;
+#ifdef PORTABLE
+	if (newstate == TCP_LISTEN)
+		note_listener(inet, &owner);
+#endif
+}
+
+static __always_inline void bear_child(const struct inet_sock *inet, struct life *life)
+{
+	begin_anew(life);
+	inherit(life, inet);
+	life->since = 0;
+	life->seeded = 0;
+	forget_acceptor(&inet->sk);
+}
+
+/*
+ * What is remembered of the socket learns of the transition, and hop what was
+ * remembered.
+ */
+static __always_inline void remember(const struct inet_sock *inet, struct life *life, struct hop *hop)
+{
+#ifndef PORTABLE
+	if (life->state && life->state != hop->oldstate)
+		note_gap(life);
+#else
+	/* Into CLOSE and SYN_RECV another socket may have come at the address. */
+	if (life->state && life->state != hop->oldstate && hop->oldstate != TCP_CLOSE &&
+	    !is_born(hop->oldstate, hop->newstate))
+		note_gap(life);
+	if (hop->oldstate == TCP_LISTEN && hop->newstate == TCP_CLOSE)
+		forget_listener(inet);
+#endif
+	if (opens(hop->oldstate, hop->newstate))
+		open_socket(inet, life, hop->newstate);
+	else if (is_born(hop->oldstate, hop->newstate))
+		bear_child(inet, life);
+	if (!life->bound)
+		bind_acceptor(&inet->sk, life, hop);
+	hop->since = life->since;
+	if (life->seeded)
+		hop->flags |= EVENT_SINCE_SEED;
+	life->since = hop->time;
+	life->seeded = 0;
+	life->state = hop->newstate;
+}
+
+static __always_inline void on_transition(void *ctx, const struct sock *sk, struct life *life,
+					  int oldstate, int newstate)
+{
+	const struct tcp_sock *tp = tcp_of(sk);
 	const struct inet_sock *inet;
 	struct hop hop = {};
 
-	if (!tp) /* SCTP, or MPTCP, whose subflows are TCP sockets of their own */
+	if (!tp)
 		return;
-	if (oldstate == newstate && !self_transitions)
+	if (oldstate == newstate && !SETTING(self_transitions))
 		return;
 	inet = &tp->inet_conn.icsk_inet;
 
+	hop.kind = EVENT_TRANSITION;
 	hop.time = bpf_ktime_get_ns();
 	hop.oldstate = oldstate;
 	hop.newstate = newstate;
@@ -118,38 +195,14 @@ static __always_inline void on_transition(const struct sock *sk, struct life *li
 		/* No memory: the filters cannot hold a hop, so they judge it as it is. */
 		__u16 lport = local_port(inet, oldstate);
 
-		if (judge(inet->sk.__sk_common.skc_family, lport,
-			  bpf_ntohs(inet->sk.__sk_common.skc_dport), 1) == PASS)
-			emit(tp, life, EVENT_TRANSITION, &hop, lport);
+		if (judge(READ(inet, sk.__sk_common.skc_family), lport,
+			  bpf_ntohs(READ(inet, sk.__sk_common.skc_dport)), 1) == PASS)
+			emit(ctx, tp, life, &hop, lport);
 		return;
 	}
 
-	if (life->state && life->state != oldstate)
-		note_gap(life);
-	if (opens(oldstate, newstate)) {
-		struct owner owner;
-
-		current_owner(&owner, newstate == TCP_LISTEN ? OWNER_LISTEN : OWNER_CONNECT);
-		set_owner(life, &owner);
-		life->bound = 1;
-		forget_connection(life);
-	} else if (is_born(oldstate, newstate)) {
-		inherit(life);
-		life->since = 0;
-		life->seeded = 0;
-		forget_connection(life);
-		forget_acceptor(sk);
-	}
-	if (!life->bound)
-		bind_acceptor(sk, life, &hop);
-	hop.since = life->since;
-	if (life->seeded)
-		hop.flags |= EVENT_SINCE_SEED;
-	life->since = hop.time;
-	life->seeded = 0;
-	life->state = newstate;
-
-	filter_and_emit(tp, life, &hop);
+	remember(inet, life, &hop);
+	filter_and_emit(ctx, tp, life, &hop);
 	life->got_reset = 0;
 	life->sent_reset = 0;
 }
@@ -167,7 +220,7 @@ static __always_inline __u16 mark_of(int oldstate, int newstate)
 	return oldstate << 8 | newstate;
 }
 
-SEC("tp_btf/inet_sock_set_state")
+PROGRAM(inet_sock_set_state)
 int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
 {
 	struct life *life = life_of(sk);
@@ -177,24 +230,41 @@ int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
 		return 0;
 	}
 	life->mark = mark_of(oldstate, newstate);
-	on_transition(sk, life, oldstate, newstate);
+	on_transition(ctx, sk, life, oldstate, newstate);
 	return 0;
 }
 
-SEC("tp_btf/inet_sock_set_state")
+PROGRAM(inet_sock_set_state)
 int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 {
 	struct life *life = life_of(sk);
+	__u16 mark = 0;
 
-	if (life && life->mark == mark_of(oldstate, newstate)) {
+	if (life) {
+		mark = life->mark;
 		life->mark = 0;
-		return 0;
 	}
-	if (life)
-		life->mark = 0;
-	COUNT(recovered);
-	on_transition(sk, life, oldstate, newstate);
+	if (mark != mark_of(oldstate, newstate)) {
+		COUNT(recovered);
+		on_transition(ctx, sk, life, oldstate, newstate);
+	}
+#ifdef PORTABLE
+	if (newstate == TCP_CLOSE)
+		end_life(sk);
+#endif
 	return 0;
+}
+
+/* Whether the caller is who gives the socket its final owner. */
+static __always_inline bool bind_once(struct life *life)
+{
+#ifdef PORTABLE
+	/* Two threads at once say the same: the same process. */
+	life->bound = 1;
+	return 1;
+#else
+	return !__sync_val_compare_and_swap(&life->bound, 0, 1);
+#endif
 }
 
 /*
@@ -203,19 +273,19 @@ int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
  * listener was opened by the parent. For every other socket this ends at a
  * flag.
  */
-static __always_inline int on_io(const struct sock *sk)
+static __always_inline int on_io(void *ctx, const struct sock *sk)
 {
 	const struct tcp_sock *tp;
 	struct hop now = {};
 	struct life *life;
 
-	if (sk->sk_protocol != IPPROTO_TCP)
+	if (READ_NUMBER(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
-	life = bpf_sk_storage_get(&lives, (void *)sk, 0, 0);
+	life = known_life(sk);
 	if (!life || life->bound || life->state == TCP_CLOSE)
 		return 0;
-	tp = bpf_skc_to_tcp_sock((void *)sk);
-	if (!tp || __sync_val_compare_and_swap(&life->bound, 0, 1))
+	tp = tcp_of(sk);
+	if (!tp || !bind_once(life))
 		return 0;
 
 	if (!bind_acceptor(sk, life, &now)) {
@@ -226,25 +296,25 @@ static __always_inline int on_io(const struct sock *sk)
 	}
 	if (life->verdict != PASS)
 		return 0;
-	put_present(&now, life);
+	put_present(&now, EVENT_OWNER, life);
 	current_process(&now.current);
-	emit(tp, life, EVENT_OWNER, &now, bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport));
+	emit(ctx, tp, life, &now, bpf_ntohs(READ(tp, inet_conn.icsk_inet.inet_sport)));
 	return 0;
 }
 
-SEC("tp_btf/sock_recv_length")
+PROGRAM(sock_recv_length)
 int BPF_PROG(received, const struct sock *sk)
 {
-	return on_io(sk);
+	return on_io(ctx, sk);
 }
 
-SEC("tp_btf/sock_send_length")
+PROGRAM(sock_send_length)
 int BPF_PROG(sent, const struct sock *sk)
 {
-	return on_io(sk);
+	return on_io(ctx, sk);
 }
 
-SEC("tp_btf/sys_exit")
+PROGRAM(sys_exit)
 int BPF_PROG(accepted, const struct pt_regs *regs, long ret)
 {
 	if (ret >= 0 && is_accept(regs))
@@ -256,41 +326,38 @@ int BPF_PROG(accepted, const struct pt_regs *regs, long ret)
  * What happens to a connection without changing its state: it is shown with
  * the state that it is in, and since when.
  */
-static __always_inline void emit_happening(const struct tcp_sock *tp, struct life *life, __u8 kind)
+static __always_inline void emit_happening(void *ctx, const struct tcp_sock *tp, struct life *life,
+					   __u8 kind)
 {
 	const struct inet_sock *inet = &tp->inet_conn.icsk_inet;
-	__u16 lport = bpf_ntohs(inet->inet_sport);
+	__u16 lport = bpf_ntohs(READ(inet, inet_sport));
 	struct hop now = {};
 
-	if (!is_shown(tp, life, lport, 1))
+	if (!is_shown(ctx, tp, life, lport, 1))
 		return;
-	put_present(&now, life);
+	put_present(&now, kind, life);
 	if (!now.newstate) { /* no transition of it was seen */
-		now.oldstate = inet->sk.__sk_common.skc_state;
+		now.oldstate = READ(inet, sk.__sk_common.skc_state);
 		now.newstate = now.oldstate;
 	}
 	current_process(&now.current);
-	emit(tp, life, kind, &now, lport);
+	emit(ctx, tp, life, &now, lport);
 }
 
-/* Set before loading: whether the tracepoints have their newer arguments. */
-const volatile bool tells_reset_reason;	    /* since Linux 6.10 */
-const volatile bool tells_retransmit_error; /* since Linux 6.16 */
-
-SEC("tp_btf/tcp_receive_reset")
+PROGRAM(tcp_receive_reset)
 int BPF_PROG(reset_received, const struct sock *sk)
 {
-	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	const struct tcp_sock *tp = tcp_of(sk);
 	struct life *life = life_of(sk); /* also of a socket without: the mark must be kept */
 
 	if (!tp || !life)
 		return 0;
 	life->got_reset = 1;
-	emit_happening(tp, life, EVENT_RESET_RECEIVED);
+	emit_happening(ctx, tp, life, EVENT_RESET_RECEIVED);
 	return 0;
 }
 
-SEC("tp_btf/tcp_send_reset")
+PROGRAM(tcp_send_reset)
 int reset_sent(__u64 *ctx)
 {
 	const struct sock *sk = (void *)ctx[0];
@@ -298,45 +365,45 @@ int reset_sent(__u64 *ctx)
 	const struct tcp_sock *tp;
 	struct life *life;
 
-	if (tells_reset_reason)
+	if (SETTING(tells_reset_reason))
 		reason = third_argument(ctx);
 	if (!sk) /* in answer to a segment that belongs to no connection */
 		return 0;
-	if (sk->__sk_common.skc_state == TCP_TIME_WAIT) {
-		emit_minisock(&sk->__sk_common, reason);
+	if (READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT) {
+		emit_minisock(ctx, &sk->__sk_common, reason);
 		return 0;
 	}
-	tp = bpf_skc_to_tcp_sock((void *)sk);
-	if (!tp || sk->__sk_common.skc_state == TCP_LISTEN)
+	tp = tcp_of(sk);
+	if (!tp || READ(sk, __sk_common.skc_state) == TCP_LISTEN)
 		return 0;
 	life = life_of(sk);
 	if (!life)
 		return 0;
 	life->sent_reset = 1;
 	life->reset_reason = reason;
-	emit_happening(tp, life, EVENT_RESET_SENT);
+	emit_happening(ctx, tp, life, EVENT_RESET_SENT);
 	return 0;
 }
 
-SEC("tp_btf/tcp_retransmit_skb")
+PROGRAM(tcp_retransmit_skb)
 int retransmitted(__u64 *ctx)
 {
 	const struct sock *sk = (void *)ctx[0];
 	const struct tcp_sock *tp;
 	struct life *life;
 
-	if (tells_retransmit_error && (int)third_argument(ctx))
+	if (SETTING(tells_retransmit_error) && (int)third_argument(ctx))
 		return 0;
-	tp = bpf_skc_to_tcp_sock((void *)sk);
-	life = bpf_sk_storage_get(&lives, (void *)sk, 0, 0);
+	tp = tcp_of(sk);
+	life = known_life(sk);
 	if (tp && life)
-		emit_happening(tp, life, EVENT_RETRANSMIT);
+		emit_happening(ctx, tp, life, EVENT_RETRANSMIT);
 	return 0;
 }
 
-SEC("tp_btf/tcp_retransmit_synack")
+PROGRAM(tcp_retransmit_synack)
 int BPF_PROG(synack_retransmitted, const struct sock *listener, const struct request_sock *req)
 {
-	emit_request(listener, req);
+	emit_request(ctx, listener, req);
 	return 0;
 }

@@ -103,6 +103,7 @@ const (
 	TcpstatesEventFlagsEVENT_SINCE_SEED  TcpstatesEventFlags = 2
 	TcpstatesEventFlagsEVENT_UID_UNKNOWN TcpstatesEventFlags = 4
 	TcpstatesEventFlagsEVENT_ACCEPTED    TcpstatesEventFlags = 8
+	TcpstatesEventFlagsEVENT_NO_FACTS    TcpstatesEventFlags = 16
 )
 
 type TcpstatesEventKind uint32
@@ -148,6 +149,8 @@ type TcpstatesLife struct {
 		Newstate uint8
 		Flags    uint8
 		Signal   uint8
+		Kind     uint8
+		Pad      [7]uint8
 	}
 }
 
@@ -160,6 +163,18 @@ type TcpstatesProcess struct {
 	_    structs.HostLayout
 	Comm [16]int8
 	Pid  uint32
+}
+
+type TcpstatesSettings struct {
+	_                    structs.HostLayout
+	Pidns                uint32
+	OnlyFamily           uint16
+	OnlyLports           bool
+	OnlyRports           bool
+	SelfTransitions      bool
+	AcceptProbe          bool
+	TellsResetReason     bool
+	TellsRetransmitError bool
 }
 
 // Names of all BPF objects in the ELF.
@@ -180,14 +195,7 @@ const (
 	TcpstatesProgSent                = "sent"
 	TcpstatesProgSynackRetransmitted = "synack_retransmitted"
 	TcpstatesProgTwin                = "twin"
-	TcpstatesVarAcceptProbe          = "accept_probe"
-	TcpstatesVarOnlyFamily           = "only_family"
-	TcpstatesVarOnlyLports           = "only_lports"
-	TcpstatesVarOnlyRports           = "only_rports"
-	TcpstatesVarPidns                = "pidns"
-	TcpstatesVarSelfTransitions      = "self_transitions"
-	TcpstatesVarTellsResetReason     = "tells_reset_reason"
-	TcpstatesVarTellsRetransmitError = "tells_retransmit_error"
+	TcpstatesVarSetting              = "setting"
 	TcpstatesVarUnusedEvent          = "unused_event"
 	TcpstatesVarUnusedFacts          = "unused_facts"
 	TcpstatesVarUnusedFlags          = "unused_flags"
@@ -262,18 +270,11 @@ type TcpstatesMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesVariableSpecs struct {
-	AcceptProbe          *ebpf.VariableSpec `ebpf:"accept_probe"`
-	OnlyFamily           *ebpf.VariableSpec `ebpf:"only_family"`
-	OnlyLports           *ebpf.VariableSpec `ebpf:"only_lports"`
-	OnlyRports           *ebpf.VariableSpec `ebpf:"only_rports"`
-	Pidns                *ebpf.VariableSpec `ebpf:"pidns"`
-	SelfTransitions      *ebpf.VariableSpec `ebpf:"self_transitions"`
-	TellsResetReason     *ebpf.VariableSpec `ebpf:"tells_reset_reason"`
-	TellsRetransmitError *ebpf.VariableSpec `ebpf:"tells_retransmit_error"`
-	UnusedEvent          *ebpf.VariableSpec `ebpf:"unused_event"`
-	UnusedFacts          *ebpf.VariableSpec `ebpf:"unused_facts"`
-	UnusedFlags          *ebpf.VariableSpec `ebpf:"unused_flags"`
-	UnusedKind           *ebpf.VariableSpec `ebpf:"unused_kind"`
+	Setting     *ebpf.VariableSpec `ebpf:"setting"`
+	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedFacts *ebpf.VariableSpec `ebpf:"unused_facts"`
+	UnusedFlags *ebpf.VariableSpec `ebpf:"unused_flags"`
+	UnusedKind  *ebpf.VariableSpec `ebpf:"unused_kind"`
 }
 
 // TcpstatesObjects contains all objects after they have been loaded into the kernel.
@@ -317,18 +318,11 @@ func (m *TcpstatesMaps) Close() error {
 //
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesVariables struct {
-	AcceptProbe          *ebpf.Variable `ebpf:"accept_probe"`
-	OnlyFamily           *ebpf.Variable `ebpf:"only_family"`
-	OnlyLports           *ebpf.Variable `ebpf:"only_lports"`
-	OnlyRports           *ebpf.Variable `ebpf:"only_rports"`
-	Pidns                *ebpf.Variable `ebpf:"pidns"`
-	SelfTransitions      *ebpf.Variable `ebpf:"self_transitions"`
-	TellsResetReason     *ebpf.Variable `ebpf:"tells_reset_reason"`
-	TellsRetransmitError *ebpf.Variable `ebpf:"tells_retransmit_error"`
-	UnusedEvent          *ebpf.Variable `ebpf:"unused_event"`
-	UnusedFacts          *ebpf.Variable `ebpf:"unused_facts"`
-	UnusedFlags          *ebpf.Variable `ebpf:"unused_flags"`
-	UnusedKind           *ebpf.Variable `ebpf:"unused_kind"`
+	Setting     *ebpf.Variable `ebpf:"setting"`
+	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
+	UnusedFacts *ebpf.Variable `ebpf:"unused_facts"`
+	UnusedFlags *ebpf.Variable `ebpf:"unused_flags"`
+	UnusedKind  *ebpf.Variable `ebpf:"unused_kind"`
 }
 
 // TcpstatesPrograms contains all programs after they have been loaded into the kernel.

@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/probe": {
 		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/feature", "tcpstates/internal/filter",
-		"tcpstates/internal/event", "github.com/cilium/ebpf/...", "golang.org/x/sys/...",
+		"tcpstates/internal/event", "tcpstates/internal/thread", "github.com/cilium/ebpf/...", "golang.org/x/sys/...",
 	},
 	"internal/cli": {"tcpstates/...", "github.com/spf13/...", "golang.org/x/sys/..."},
 }

@@ -33,6 +33,9 @@ var version = "devel"
 // tracer is a source of live events; *probe.Tracer is the real one.
 type tracer interface {
 	pipeline.Source
+	// Backend names the kernel mechanisms in use, Knows says what they tell.
+	Backend() string
+	Knows() probe.Knows
 	Stop()
 	Totals() (probe.Totals, error)
 	Close() error
@@ -79,7 +82,7 @@ func Main() int {
 		open: func(o probe.Options) (tracer, seeder, error) {
 			t, err := probe.Open(o)
 			if err != nil {
-				return nil, nil, feature.Diagnose(err)
+				return nil, nil, err
 			}
 			return t, func(found func(wire.Found)) (snapshot.Report, error) {
 				return snapshot.Seed(t.Lives(), o.PIDNamespace, found)

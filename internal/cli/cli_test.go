@@ -97,6 +97,8 @@ func (n noMinisocks) List(uint32, func(wire.Minisock)) (snapshot.Space, error) {
 }
 
 func (f *fake) Pending() bool                 { return len(f.events) > 0 }
+func (f *fake) Backend() string               { return "fake" }
+func (f *fake) Knows() probe.Knows            { return probe.Knows{Sockets: true, Facts: true} }
 func (f *fake) Totals() (probe.Totals, error) { return f.totals, nil }
 
 func (f *fake) Stop() {

@@ -243,9 +243,50 @@ type traceFlags struct {
 	count         positive
 	duration      span
 	buffer        byteSize
+	backend       backend
+	transport     transport
+	btf           string
 	verbose       bool
 	readyFile     string
 }
+
+// backend is a flag that takes the name of a backend.
+type backend struct {
+	probe.Backend
+	name string
+}
+
+// Set implements pflag.Value.
+func (b *backend) Set(name string) (err error) {
+	b.Backend, err = probe.ParseBackend(name)
+	b.name = name
+	return err
+}
+
+// String implements pflag.Value.
+func (b *backend) String() string { return b.name }
+
+// Type implements pflag.Value.
+func (b *backend) Type() string { return "NAME" }
+
+// transport is a flag that takes the name of a transport.
+type transport struct {
+	probe.Transport
+	name string
+}
+
+// Set implements pflag.Value.
+func (t *transport) Set(name string) (err error) {
+	t.Transport, err = probe.ParseTransport(name)
+	t.name = name
+	return err
+}
+
+// String implements pflag.Value.
+func (t *transport) String() string { return t.name }
+
+// Type implements pflag.Value.
+func (t *transport) Type() string { return "NAME" }
 
 // newTraceFlags are the flags as they are if none is given.
 func newTraceFlags() traceFlags {
@@ -263,7 +304,10 @@ func (f *traceFlags) bind(flags *pflag.FlagSet) {
 		"learn who accepts each connection, and when, by a tracepoint that slows every system call of the machine by some 30 %")
 	flags.VarP(&f.count, "count", "n", "end after so many events")
 	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
-	flags.Var(&f.buffer, "buffer", "the ring buffer's size, a power of two")
+	flags.Var(&f.buffer, "buffer", "the size of the buffer between kernel and command, a power of two")
+	flags.Var(&f.backend, "backend", "use this backend and no other: "+strings.Join(probe.BackendNames(), ", "))
+	flags.Var(&f.transport, "transport", "use this way out of the kernel and no other: "+strings.Join(probe.TransportNames(), ", "))
+	flags.StringVar(&f.btf, "btf", "", "take the kernel's type information from this `FILE`, for a kernel that has none itself")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is done, and the kernel's own words where it refuses")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the process id to this `PATH` once tracing has begun")
 	// For tests and scripts; the name may change.

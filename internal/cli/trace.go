@@ -75,6 +75,9 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		AcceptProbe:     flags.acceptProbe,
 		PIDNamespace:    pidns,
 		BufferSize:      int(flags.buffer),
+		Backend:         flags.backend.Backend,
+		Transport:       flags.transport.Transport,
+		TypesFile:       flags.btf,
 		Clock:           a.clock,
 	})
 	if err != nil {
@@ -82,7 +85,8 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		return err
 	}
 	defer source.Close()
-	flags.notef(a, "tracing with %s of %s", probe.Backend, flags.buffer)
+	fmt.Fprintln(a.stderr, "tcpstates: "+header(source))
+	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
 	options := flags.options(a)
 	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
@@ -107,6 +111,15 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		flags.notef(a, "%v", err)
 	}
 	return nil
+}
+
+// header says what the trace uses, and what it therefore cannot tell.
+func header(source tracer) string {
+	text := "tracing with " + source.Backend()
+	if less := source.Knows().Less; less != "" {
+		text += " (" + less + "; see tcpstates doctor)"
+	}
+	return text
 }
 
 // account tells in a sentence how much of what happened was shown.
@@ -172,7 +185,7 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 		Wall:    r.clock.Now(),
 		Version: version,
 		Kernel:  feature.KernelRelease(),
-		Backend: probe.Backend,
+		Backend: r.source.Backend(),
 	})
 	if err = errors.Join(err, r.way.sink.Flush()); err != nil {
 		return stop, pipeline.Writing(err)
@@ -232,6 +245,21 @@ func (r *run) giveUpWhenStuck(done <-chan struct{}) {
 // begun. Only the latter can fail: without the former the trace knows less,
 // and says so.
 func (r *run) begin() error {
+	if r.source.Knows().Sockets {
+		r.lookAround()
+	}
+	if r.flags.readyFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(r.flags.readyFile, strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o644); err != nil {
+		return fmt.Errorf("tell that tracing has begun: %w", err)
+	}
+	return nil
+}
+
+// lookAround learns of the sockets that exist already, and tells where it could
+// not.
+func (r *run) lookAround() {
 	report, err := r.seed(func(f wire.Found) { r.places.Place(&f.Owner, 0) })
 	if err != nil {
 		fmt.Fprintln(r.stderr, "tcpstates: older sockets have no owner in this trace: the walk over them failed; run with -v for why")
@@ -243,14 +271,6 @@ func (r *run) begin() error {
 	}
 	r.flags.notef(r.app, "%d older sockets have an owner; %d network namespaces vanished meanwhile, and %d processes or namespaces may not be looked into",
 		report.Sockets, report.Vanished, report.Refused)
-
-	if r.flags.readyFile == "" {
-		return nil
-	}
-	if err := os.WriteFile(r.flags.readyFile, strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o644); err != nil {
-		return fmt.Errorf("tell that tracing has begun: %w", err)
-	}
-	return nil
 }
 
 // notef tells the user of -v what is going on.

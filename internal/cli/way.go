@@ -20,18 +20,20 @@ type way struct {
 	sink   pipeline.Sink
 
 	tracker *conn.Tracker      // nil for a raw trace
-	rest    *minisock.Follower // nil for a raw trace
+	rest    *minisock.Follower // nil for a raw trace, and where nothing tells of minisocks
 	summer  *summarizer        // nil if no summary is wanted
 }
 
 // newWay joins the stages that the trace needs.
-func (a *app) newWay(source pipeline.Source, places pipeline.Stage, flags *traceFlags, show show, sink pipeline.Sink) *way {
+func (a *app) newWay(source tracer, places pipeline.Stage, flags *traceFlags, show show, sink pipeline.Sink) *way {
 	w := &way{source: source, sink: sink}
-	if show.subject != output.OfRaw {
+	if show.subject != output.OfRaw && source.Knows().Sockets {
 		w.rest = minisock.Follow(source, minisock.Options{
 			Lister: a.minisocks(), Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
 		})
 		w.source = w.rest
+	}
+	if show.subject != output.OfRaw {
 		w.tracker = conn.NewTracker(int(flags.maxConns))
 		w.stages = append(w.stages, w.tracker)
 	}
@@ -73,8 +75,11 @@ func (w *way) forgotten() (evicted, unfollowed uint64) {
 	if w.tracker == nil {
 		return 0, 0
 	}
-	// A connection can be among both of the latter.
-	return w.tracker.Evicted(), max(w.tracker.Unfollowed(), w.rest.Skipped())
+	unfollowed = w.tracker.Unfollowed()
+	if w.rest != nil { // a connection can be among both
+		unfollowed = max(unfollowed, w.rest.Skipped())
+	}
+	return w.tracker.Evicted(), unfollowed
 }
 
 // minisockErr is why some minisocks were not followed to their end.

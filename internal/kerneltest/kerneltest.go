@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpstates/internal/event"
 	"tcpstates/internal/thread"
 )
 
@@ -223,6 +224,24 @@ func Listen(t testing.TB, network, address string) *net.TCPListener {
 	return l.(*net.TCPListener)
 }
 
+// ListenReusing is Listen at an IPv4 address that others may listen at, too
+// (SO_REUSEPORT, socket(7)).
+func ListenReusing(t testing.TB, address string) *net.TCPListener {
+	t.Helper()
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		controlErr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		return errors.Join(err, controlErr)
+	}}
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(t.Context(), "tcp4", address)
+	if err != nil {
+		t.Errorf("listen on %s: %v", address, err)
+		runtime.Goexit()
+	}
+	return l.(*net.TCPListener)
+}
+
 // Connect opens a connection to the listener and accepts it there.
 func Connect(t testing.TB, l net.Listener) (client, server *net.TCPConn) {
 	t.Helper()
@@ -277,6 +296,31 @@ func Cookie(t testing.TB, c *net.TCPConn) (cookie uint64) {
 		t.Errorf("ask for a socket's cookie: %v", err)
 	}
 	return cookie
+}
+
+// AwaitState waits until the socket is in the state, as the kernel tells the
+// process that has it (TCP_INFO, tcp(7)).
+func AwaitState(t testing.TB, c *net.TCPConn, state event.State) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Errorf("ask for a socket's state: %v", err)
+		return
+	}
+	for begin := time.Now(); ; runtime.Gosched() {
+		var info *unix.TCPInfo
+		controlErr := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO) })
+		switch {
+		case errors.Join(err, controlErr) != nil:
+			t.Errorf("ask for a socket's state: %v", errors.Join(err, controlErr))
+			return
+		case event.State(info.State) == state:
+			return
+		case time.Since(begin) > settleLimit:
+			t.Errorf("a socket is in %v, not in %v, after %v", event.State(info.State), state, settleLimit)
+			return
+		}
+	}
 }
 
 // PortAtConnect makes a dialer's socket take the given local port, but only

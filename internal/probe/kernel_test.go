@@ -422,8 +422,15 @@ func connectFrom(t *testing.T, l *net.TCPListener, port int) {
 
 func TestLossIsCounted(t *testing.T) {
 	kerneltest.Require(t)
+	requireLossIsCounted(t, Options{BufferSize: os.Getpagesize()})
+}
+
+// requireLossIsCounted makes more than the buffer holds.
+func requireLossIsCounted(t *testing.T, o Options) {
+	t.Helper()
 	ns := kerneltest.NewNetns(t)
-	tracer, err := Open(Options{BufferSize: os.Getpagesize(), Clock: kerneltest.SteadyClock{}})
+	o.Clock = kerneltest.SteadyClock{}
+	tracer, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -474,6 +481,7 @@ func TestGapIsToldAndHasNoDuration(t *testing.T) {
 			t.Errorf("detach: %v", err)
 		}
 		client.CloseWrite()
+		kerneltest.AwaitState(t, client, event.FinWait2)
 		if err := c.attach(); err != nil {
 			t.Errorf("attach again: %v", err)
 		}

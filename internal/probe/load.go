@@ -1,18 +1,16 @@
 package probe
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"tcpstates/bpf"
 	"tcpstates/internal/event"
+	"tcpstates/internal/feature"
 	"tcpstates/internal/filter"
 )
 
@@ -39,40 +37,69 @@ func always(*Options) bool { return true }
 
 func wantsAccept(o *Options) bool { return o.AcceptProbe }
 
+// NewList makes the list of what this machine has for the options to choose
+// from.
+func NewList(o *Options) *feature.List {
+	options := feature.Options{Tracefs: openTracefs}
+	if o.TypesFile != "" {
+		options.KernelTypes = func() (*btf.Spec, error) { return btf.LoadSpec(o.TypesFile) }
+	}
+	return feature.NewList(options)
+}
+
 // load makes the maps and programs, as the options want them.
-func (t *Tracer) load(o Options) error {
-	// Kernels with the features needed account maps to the cgroup and ignore
-	// the limit on locked memory; where one still asks, loading will tell.
+func (t *Tracer) load(list *feature.List, o Options) error {
+	// Kernels since 5.11 account maps to the cgroup and ignore the limit on
+	// locked memory; where one still asks, loading will tell.
 	_ = rlimit.RemoveMemlock()
 
-	spec, err := bpf.LoadTcpstates()
+	spec, err := t.choice.backend.specs[t.choice.transport.index]()
 	if err != nil {
 		return fmt.Errorf("read the embedded programs: %w", err)
 	}
-	kernel, err := btf.LoadKernelSpec()
-	if err != nil {
-		return fmt.Errorf("read the kernel's type information: %w", err)
+	var collection ebpf.CollectionOptions
+	settings := settingsOf(&o)
+	if t.Knows().Facts {
+		kernel, err := list.KernelTypes()
+		if err != nil {
+			return fmt.Errorf("read the kernel's type information: %w", err)
+		}
+		collection.Programs.KernelTypes = kernel
+		t.fit(spec, kernel, &o, &settings)
 	}
-	t.resets = resetNamesOf(kernel)
-	for _, aux := range auxiliary {
-		if !hasTracepoint(kernel, aux.tracepoint) || !aux.wanted(&o) {
-			delete(spec.Programs, aux.program)
+	if t.choice.backend.prepare != nil {
+		for _, program := range spec.Programs {
+			t.choice.backend.prepare(program)
 		}
 	}
-	if err := lower(spec, kernel, o); err != nil {
+	if err := lower(spec, &o, &settings); err != nil {
 		return err
 	}
-	t.objects, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		Programs: ebpf.ProgramOptions{KernelTypes: kernel},
-	})
-	if err != nil {
+	if t.objects, err = ebpf.NewCollectionWithOptions(spec, collection); err != nil {
 		return fmt.Errorf("load the programs: %w", err)
 	}
-	if err := setPorts(t.objects.Maps["ports"], o.Filter); err != nil {
+	if err := t.fillMaps(o.Filter, &settings); err != nil {
 		t.objects.Close()
 		return err
 	}
 	return nil
+}
+
+// fit leaves out what this kernel has no tracepoint for, or nobody wants.
+func (t *Tracer) fit(spec *ebpf.CollectionSpec, kernel *btf.Spec, o *Options, settings *bpf.TcpstatesSettings) {
+	t.resets = resetNamesOf(kernel)
+	t.typesOfTracepoints = hasTracepoint(kernel, transitions) // since Linux 5.5
+	for _, aux := range auxiliary {
+		if !aux.wanted(o) || t.typesOfTracepoints && !hasTracepoint(kernel, aux.tracepoint) {
+			delete(spec.Programs, aux.program)
+		}
+	}
+	settings.AcceptProbe = spec.Programs["accepted"] != nil
+	if !settings.AcceptProbe {
+		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
+	}
+	settings.TellsResetReason = arguments(kernel, "tcp_send_reset") > 2
+	settings.TellsRetransmitError = arguments(kernel, "tcp_retransmit_skb") > 2
 }
 
 // hasTracepoint tells whether the kernel has a tracepoint: for each there is
@@ -100,33 +127,80 @@ func arguments(kernel *btf.Spec, tracepoint string) int {
 	return len(proto.Params) - 1 // the first is the probe's own
 }
 
-// lower sets the constants of the programs.
-func lower(spec *ebpf.CollectionSpec, kernel *btf.Spec, o Options) error {
-	spec.Maps["events"].MaxEntries = uint32(o.BufferSize)
-	if spec.Programs["accepted"] == nil {
-		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
+// settingsOf are the programs' settings, as far as the options say.
+func settingsOf(o *Options) bpf.TcpstatesSettings {
+	settings := bpf.TcpstatesSettings{
+		Pidns:           o.PIDNamespace,
+		OnlyLports:      o.Filter.LocalPorts != nil,
+		OnlyRports:      o.Filter.RemotePorts != nil,
+		SelfTransitions: o.SelfTransitions,
 	}
-
-	var family uint16
 	switch o.Filter.Family {
 	case event.IPv4:
-		family = unix.AF_INET
+		settings.OnlyFamily = unix.AF_INET
 	case event.IPv6:
-		family = unix.AF_INET6
+		settings.OnlyFamily = unix.AF_INET6
 	}
-	for name, value := range map[string]any{
-		"only_family":      family,
-		"only_lports":      o.Filter.LocalPorts != nil,
-		"only_rports":      o.Filter.RemotePorts != nil,
-		"self_transitions": o.SelfTransitions,
-		"accept_probe":     spec.Programs["accepted"] != nil,
-		"pidns":            o.PIDNamespace,
+	return settings
+}
 
-		"tells_reset_reason":     arguments(kernel, "tcp_send_reset") > 2,
-		"tells_retransmit_error": arguments(kernel, "tcp_retransmit_skb") > 2,
-	} {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return fmt.Errorf("set %s of the programs: %w", name, err)
+// lower sets what must be set before loading.
+func lower(spec *ebpf.CollectionSpec, o *Options, settings *bpf.TcpstatesSettings) error {
+	if events := spec.Maps["events"]; events.Type == ebpf.RingBuf {
+		events.MaxEntries = uint32(o.BufferSize)
+	}
+	if lives := spec.Maps["lives"]; lives.Type == ebpf.LRUHash {
+		lives.MaxEntries = rememberedSockets()
+	}
+	if constants := spec.Variables["setting"]; constants != nil {
+		if err := constants.Set(settings); err != nil {
+			return fmt.Errorf("set the constants of the programs: %w", err)
+		}
+	}
+	return nil
+}
+
+// rememberedSockets is how many sockets the programs remember where the kernel
+// does not do it: some 200 bytes each, one for every 256 KiB of memory, and
+// with that about as many as the kernel thinks right for connections without a
+// process (tcp_max_orphans).
+func rememberedSockets() uint32 {
+	const least, most = 1 << 14, 1 << 19
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil { // fails for a bad pointer alone
+		return least
+	}
+	return uint32(min(most, max(least, info.Totalram*uint64(info.Unit)>>18)))
+}
+
+// fillMaps hands over what the programs look up.
+func (t *Tracer) fillMaps(f filter.Set, settings *bpf.TcpstatesSettings) error {
+	if err := setPorts(t.objects.Maps["ports"], f); err != nil {
+		return err
+	}
+	if m := t.objects.Maps["setting"]; m != nil {
+		if err := m.Put(uint32(0), settings); err != nil {
+			return fmt.Errorf("hand over the settings: %w", err)
+		}
+	}
+	if m := t.objects.Maps["layout"]; m != nil {
+		return setLayout(m)
+	}
+	return nil
+}
+
+func setLayout(layout *ebpf.Map) error {
+	root, err := openTracefs()
+	if err != nil {
+		return err
+	}
+	places, err := readLayout(root)
+	if err != nil {
+		return err
+	}
+	for i, p := range places {
+		if err := layout.Put(uint32(i), p); err != nil {
+			return fmt.Errorf("hand over the layout of the tracepoint's records: %w", err)
 		}
 	}
 	return nil
@@ -151,47 +225,9 @@ func setPorts(sets *ebpf.Map, f filter.Set) error {
 }
 
 // start makes the reader before there is something to read.
-func (t *Tracer) start() (err error) {
-	if t.reader, err = ringbuf.NewReader(t.objects.Maps["events"]); err != nil {
-		return fmt.Errorf("map the ring buffer: %w", err)
+func (t *Tracer) start(o *Options) (err error) {
+	if t.transport, err = t.choice.transport.open(t.objects.Maps["events"], o); err != nil {
+		return err
 	}
 	return t.attach()
-}
-
-// attach starts the programs: the twin relies on running after the first.
-func (t *Tracer) attach() error {
-	for _, name := range []string{"first", "twin"} {
-		if err := t.attachProgram(name); err != nil {
-			return err
-		}
-	}
-	for _, aux := range auxiliary {
-		if t.objects.Programs[aux.program] == nil {
-			continue
-		}
-		if err := t.attachProgram(aux.program); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *Tracer) attachProgram(name string) error {
-	l, err := link.AttachTracing(link.TracingOptions{Program: t.objects.Programs[name]})
-	if err != nil {
-		return fmt.Errorf("attach the program %q to its tracepoint: %w", name, err)
-	}
-	t.links = append(t.links, l)
-	return nil
-}
-
-// detach ends the programs, the last attached first: so the first program has
-// handled all that the twin did not see.
-func (t *Tracer) detach() error {
-	var errs []error
-	for i := len(t.links) - 1; i >= 0; i-- {
-		errs = append(errs, t.links[i].Close())
-	}
-	t.links = nil
-	return errors.Join(errs...)
 }

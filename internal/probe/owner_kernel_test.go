@@ -500,7 +500,7 @@ func TestAcceptProbeNamesTheWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"first", "twin", "accepted"} {
-		if err := c.attachProgram(name); err != nil {
+		if err := c.attachTyped(name, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"tcpstates/internal/event"
@@ -20,10 +19,7 @@ import (
 	"tcpstates/internal/wire"
 )
 
-// Backend names the kernel mechanisms that a Tracer uses.
-const Backend = "tp_btf, ring buffer, socket storage"
-
-// DefaultBufferSize is the ring buffer's size in bytes: it holds some 40,000
+// DefaultBufferSize is the size of the buffer to user space in bytes: it holds some 40,000
 // transitions.
 const DefaultBufferSize = 8 << 20
 
@@ -51,10 +47,18 @@ type Options struct {
 	// PIDNamespace is the inode number of the PID namespace whose process ids
 	// are told; zero means the machine's.
 	PIDNamespace uint32
-	// BufferSize is the ring buffer's in bytes: a power of two and a multiple
-	// of the page size. Zero means DefaultBufferSize.
+	// BufferSize is how many bytes of events may wait to be read: a power of two
+	// and a multiple of the page size. A perf event array has that divided among
+	// the CPUs. Zero means DefaultBufferSize.
 	BufferSize int
-	Clock      Clock
+	// Backend and Transport are what must be used; zero means the best that the
+	// machine has.
+	Backend   Backend
+	Transport Transport
+	// TypesFile is a file with the kernel's type information (BTF); empty means
+	// what the kernel itself has.
+	TypesFile string
+	Clock     Clock
 }
 
 // Tracer is a pipeline.Source of live events. Read and Pending belong to one
@@ -63,15 +67,16 @@ type Tracer struct {
 	objects *ebpf.Collection
 	// The links are kept because one that is garbage-collected detaches its
 	// program without a word.
-	links  []link.Link
-	reader *ringbuf.Reader
-	clock  Clock
-	nap    time.Duration
+	links     []link.Link
+	transport transport
+	choice    Choice
+	clock     Clock
+	nap       time.Duration
 
-	resets resetNames
+	resets             resetNames
+	typesOfTracepoints bool // the kernel's types tell which tracepoints there are
 
-	record   ringbuf.Record
-	unread   bool   // the ring buffer had nothing more to give
+	unread   bool   // the transport had nothing more to give
 	sinceAsk int    // records since the losses were last asked for
 	lost     uint64 // transitions lost, as far as they were told
 	stopOnce sync.Once
@@ -80,22 +85,33 @@ type Tracer struct {
 }
 
 // Open loads and attaches the programs. When it returns, every transition from
-// then on will be read, or counted as lost or missed. An error is the kernel's
-// refusal, in its own words.
+// then on will be read, or counted as lost or missed. An error of what the
+// machine lacks is a *feature.Missing.
 func Open(o Options) (*Tracer, error) {
 	if o.BufferSize == 0 {
 		o.BufferSize = DefaultBufferSize
 	}
-	t := &Tracer{clock: o.Clock, nap: napFor(o.BufferSize), unread: true}
-	if err := t.load(o); err != nil {
+	list := NewList(&o)
+	choice, err := Choose(list, &o)
+	if err != nil {
 		return nil, err
 	}
-	if err := t.start(); err != nil {
+	t := &Tracer{choice: choice, clock: o.Clock, nap: napFor(o.BufferSize), unread: true}
+	if err := t.load(list, o); err != nil {
+		return nil, list.Diagnose(err)
+	}
+	if err := t.start(&o); err != nil {
 		t.Close()
-		return nil, err
+		return nil, list.Diagnose(err)
 	}
 	return t, nil
 }
+
+// Backend names the kernel mechanisms that the trace uses.
+func (t *Tracer) Backend() string { return t.choice.String() }
+
+// Knows says what the trace can tell.
+func (t *Tracer) Knows() Knows { return t.choice.backend.knows }
 
 // maxNap is how long an event may wait in the ring buffer before it is read,
 // well below the 50 ms that a person notices.
@@ -117,7 +133,7 @@ const tick = 250 * time.Millisecond
 func (t *Tracer) Read(e *event.Event) error {
 	// Once a ring buffer's worth of records, or when there is no more to read,
 	// is soon enough to learn of losses: none happens in between.
-	if t.unread || t.sinceAsk*wire.Size >= t.reader.BufferSize() {
+	if t.unread || t.sinceAsk*wire.Size >= t.transport.size() {
 		t.sinceAsk = 0
 		if more, err := t.readLoss(e); more || err != nil {
 			return err
@@ -130,9 +146,10 @@ func (t *Tracer) Read(e *event.Event) error {
 		// Asleep, the reader does not keep up, and the programs need not wake
 		// it for each event of a burst.
 		time.Sleep(t.nap)
-		t.reader.SetDeadline(t.clock.In(tick))
+		t.transport.setDeadline(t.clock.In(tick))
 	}
-	if err := t.reader.ReadInto(&t.record); errors.Is(err, ringbuf.ErrFlushed) {
+	record, err := t.transport.read()
+	if errors.Is(err, errFlushed) {
 		t.ended, t.unread = true, true
 		return t.Read(e) // the last losses, then the end
 	} else if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -141,17 +158,17 @@ func (t *Tracer) Read(e *event.Event) error {
 		*e = event.Event{Kind: event.KindTick, Ktime: now, Wall: t.clock.Wall(now)}
 		return nil
 	} else if err != nil {
-		return fmt.Errorf("read the ring buffer: %w", err)
+		return fmt.Errorf("read what the programs sent: %w", err)
 	}
 	if t.unread {
 		t.clock.Sync()
 	}
 	t.sinceAsk++
 	t.unread = !t.Pending()
-	if err := wire.Decode(t.record.RawSample, e); err != nil {
+	if err := wire.Decode(record, e); err != nil {
 		return fmt.Errorf("decode what the programs sent: %w", err)
 	}
-	if reason := wire.ResetReason(t.record.RawSample); reason >= 0 {
+	if reason := wire.ResetReason(record); reason >= 0 {
 		e.Facts.Reset = t.resets.name(reason)
 	}
 	e.Wall = t.clock.Wall(e.Ktime)
@@ -163,7 +180,7 @@ func (t *Tracer) Read(e *event.Event) error {
 func (t *Tracer) Lives() *ebpf.Map { return t.objects.Maps["lives"] }
 
 // Pending implements pipeline.Source.
-func (t *Tracer) Pending() bool { return t.reader.AvailableBytes() > 0 }
+func (t *Tracer) Pending() bool { return t.transport.pending() }
 
 // readLoss fills e with the losses since the last call, and returns false if
 // there were none.
@@ -196,8 +213,8 @@ func (t *Tracer) stop() {
 	// A program may still be running on another CPU; this waits for an RCU
 	// grace period, so that its record is in the ring buffer.
 	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
-	if t.reader != nil {
-		_ = t.reader.Flush()
+	if t.transport != nil {
+		_ = t.transport.flush()
 	}
 }
 
@@ -208,8 +225,8 @@ const membarrierGlobal = 1
 func (t *Tracer) Close() error {
 	t.Stop()
 	var err error
-	if t.reader != nil {
-		err = t.reader.Close()
+	if t.transport != nil {
+		err = t.transport.Close()
 	}
 	t.objects.Close()
 	return err

@@ -8,11 +8,12 @@ import (
 
 // Totals are the account of a trace.
 type Totals struct {
-	// Emitted records were put into the ring buffer.
+	// Emitted records were put into the buffer to user space.
 	Emitted uint64
 	// Lost records found it full.
 	Lost uint64
-	// Missed transitions were seen by neither of the two programs.
+	// Missed transitions were seen by neither of the two programs, or not by the
+	// one that there is.
 	Missed uint64
 	// Recovered transitions were missed by the first and seen by the twin.
 	Recovered uint64
@@ -26,7 +27,7 @@ func (t *Tracer) Totals() (Totals, error) {
 	if err != nil {
 		return Totals{}, err
 	}
-	stats, err := t.objects.Programs["first"].Stats()
+	stats, err := t.objects.Programs[t.choice.backend.programs[0]].Stats()
 	if err != nil {
 		return Totals{}, fmt.Errorf("read the programs' statistics: %w", err)
 	}
@@ -51,5 +52,7 @@ func (t *Tracer) counts() (sum bpf.TcpstatesCounts, err error) {
 		sum.Deferred += c.Deferred
 		sum.Gaps += c.Gaps
 	}
+	// Before Linux 5.1 the programs are not told of a loss.
+	sum.Lost = max(sum.Lost, t.transport.lost())
 	return sum, nil
 }

@@ -61,7 +61,7 @@ func (r *Report) walk(o walkOptions, spaces *spaces, found func(wire.Found)) err
 	err = errors.Join(
 		spec.Variables["seeding"].Set(o.lives != nil),
 		spec.Variables["with_udp"].Set(o.udp),
-		spec.Variables["pidns"].Set(o.pidNamespace))
+		spec.Variables["setting"].Set(bpf.SnapshotSettings{Pidns: o.pidNamespace}))
 	if err != nil {
 		return fmt.Errorf("set up the walk over the sockets: %w", err)
 	}

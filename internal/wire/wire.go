@@ -89,6 +89,7 @@ func Decode(record []byte, e *event.Event) error {
 	e.UIDUnknown = flags&bpf.TcpstatesEventFlagsEVENT_UID_UNKNOWN != 0
 	e.Closes = flags&bpf.TcpstatesEventFlagsEVENT_CLOSER != 0
 	e.Before = flags&bpf.TcpstatesEventFlagsEVENT_SINCE_SEED != 0
+	e.Facts.Unknown = flags&bpf.TcpstatesEventFlagsEVENT_NO_FACTS != 0
 	e.Current.PID = u32(r[unsafe.Offsetof(layout.Curpid):])
 	e.Current.Comm = commFrom(r[unsafe.Offsetof(layout.Curcomm):])
 	e.Signal = r[unsafe.Offsetof(layout.Signal)]
@@ -118,6 +119,15 @@ func decodeFacts(r *[Size]byte, f *event.Facts) {
 // srttUnit is by what the kernel multiplies its smoothed round trip times
 // (struct tcp_sock, srtt_us).
 const srttUnit = 8
+
+// Time is when what the record tells happened, in nanoseconds of
+// CLOCK_MONOTONIC; zero for what is no record.
+func Time(record []byte) uint64 {
+	if len(record) != Size {
+		return 0
+	}
+	return u64(record[unsafe.Offsetof(layout.Time):])
+}
 
 // ResetReason is the number of the reason for which a reset was sent (enum
 // sk_rst_reason), and -1 if the record has none. The names are the kernel's,

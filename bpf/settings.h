@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* What user space sets before the programs are attached. */
+#ifndef TCPSTATES_SETTINGS_H
+#define TCPSTATES_SETTINGS_H
+
+#include "kernel.h"
+
+struct settings {
+	__u32 pidns;		     /* the PID namespace whose numbers are told; 0: the machine's */
+	__u16 only_family;	     /* AF_INET, AF_INET6; 0: both */
+	bool only_lports;	     /* whether ports[LPORTS] is asked */
+	bool only_rports;	     /* whether ports[RPORTS] is asked */
+	bool self_transitions;	     /* whether X>X counts as a transition */
+	bool accept_probe;	     /* whether the program that fills acceptors is attached */
+	bool tells_reset_reason;     /* tcp_send_reset has a third argument: since Linux 6.10 */
+	bool tells_retransmit_error; /* tcp_retransmit_skb has one: since Linux 6.16 */
+};
+
+#ifdef PORTABLE
+
+/*
+ * Inserted by user space before the programs are attached, constant from then
+ * on; read by the programs. Before Linux 5.2 programs have no constants of
+ * their own.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} setting SEC(".maps");
+
+static __always_inline const struct settings *find_settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&setting, &zero);
+}
+
+#define SETTING(name)                                          \
+	({                                                     \
+		const struct settings *s_ = find_settings();   \
+		s_ ? s_->name : 0;                             \
+	})
+
+#else
+
+/* The verifier prunes what is unset. */
+const volatile struct settings setting;
+
+#define SETTING(name) (setting.name)
+
+#endif
+
+#endif

@@ -1,0 +1,76 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// transitions is the tracepoint that the trace lives of.
+const transitions = "inet_sock_set_state"
+
+// makeTyped makes a program with untyped arguments one whose arguments the
+// kernel knows: it reads them from the same places.
+func makeTyped(spec *ebpf.ProgramSpec) {
+	spec.Type, spec.AttachType = ebpf.Tracing, ebpf.AttachTraceRawTp
+}
+
+// attach starts the programs: the twin relies on running after the first.
+func (t *Tracer) attach() error {
+	for _, name := range t.choice.backend.programs {
+		if err := t.choice.backend.attach(t, name, transitions); err != nil {
+			return err
+		}
+	}
+	for _, aux := range auxiliary {
+		if t.objects.Programs[aux.program] == nil {
+			continue
+		}
+		err := t.choice.backend.attach(t, aux.program, aux.tracepoint)
+		// Without types of the tracepoints only trying tells which there are.
+		if err != nil && !(errors.Is(err, unix.ENOENT) && !t.typesOfTracepoints) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Tracer) attachTyped(program, _ string) error {
+	l, err := link.AttachTracing(link.TracingOptions{Program: t.objects.Programs[program]})
+	return t.keep(l, err, program)
+}
+
+func (t *Tracer) attachRaw(program, tracepoint string) error {
+	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: tracepoint, Program: t.objects.Programs[program]})
+	return t.keep(l, err, program)
+}
+
+func (t *Tracer) attachClassic(program, tracepoint string) error {
+	return withTracefs(func(string) error {
+		l, err := link.Tracepoint("sock", tracepoint, t.objects.Programs[program], nil)
+		return t.keep(l, err, program)
+	})
+}
+
+// keep keeps the link of an attached program.
+func (t *Tracer) keep(l link.Link, err error, program string) error {
+	if err != nil {
+		return fmt.Errorf("attach the program %q to its tracepoint: %w", program, err)
+	}
+	t.links = append(t.links, l)
+	return nil
+}
+
+// detach ends the programs, the last attached first: so the first program has
+// handled all that the twin did not see.
+func (t *Tracer) detach() error {
+	var errs []error
+	for i := len(t.links) - 1; i >= 0; i-- {
+		errs = append(errs, t.links[i].Close())
+	}
+	t.links = nil
+	return errors.Join(errs...)
+}

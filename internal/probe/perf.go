@@ -1,0 +1,120 @@
+package probe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/perf"
+
+	"tcpstates/internal/wire"
+)
+
+// perCPU is the perf event array: a buffer for each CPU, and nothing that
+// orders what is in one against what is in another. So records are held until
+// all that happened before them must have been read, and sorted by their time.
+type perCPU struct {
+	reader   *perf.Reader
+	clock    Clock
+	deadline time.Time
+	record   perf.Record
+
+	held    []timed // in the order of their time up to the last sweep
+	next    int     // the first of held that was not given yet
+	ready   int     // the first of held that must wait
+	missed  uint64
+	flushed bool
+}
+
+type timed struct {
+	time   uint64 // ns, CLOCK_MONOTONIC
+	record [wire.Size]byte
+}
+
+// settle is how much later than its time a record may come into its buffer: the
+// program that makes it can be interrupted by softirqs, which have 2 ms at a
+// time (kernel/softirq.c, MAX_SOFTIRQ_TIME).
+const settle = 10 * time.Millisecond
+
+// newPerCPU gives each CPU its part of the size.
+func newPerCPU(events *ebpf.Map, size int, clock Clock) (*perCPU, error) {
+	reader, err := perf.NewReader(events, max(size/runtime.NumCPU(), os.Getpagesize()))
+	if err != nil {
+		return nil, fmt.Errorf("map the perf event buffers: %w", err)
+	}
+	return &perCPU{reader: reader, clock: clock}, nil
+}
+
+func (p *perCPU) read() ([]byte, error) {
+	for p.next == p.ready {
+		if p.flushed {
+			return nil, errFlushed
+		}
+		if err := p.sweep(); err != nil {
+			return nil, err
+		}
+	}
+	p.next++
+	return p.held[p.next-1].record[:], nil
+}
+
+// sweep waits for records, reads all there are, and finds out which have
+// nothing to wait for any more.
+func (p *perCPU) sweep() error {
+	p.held = slices.Delete(p.held, 0, p.next)
+	p.next, p.ready = 0, 0
+	deadline := p.deadline
+	if len(p.held) > 0 {
+		deadline = p.clock.In(settle)
+	}
+	err := p.take(deadline)
+	if errors.Is(err, os.ErrDeadlineExceeded) && len(p.held) == 0 {
+		return err
+	}
+	begun := monotonic()
+	for past := p.clock.In(-time.Second); err == nil; {
+		err = p.take(past)
+	}
+	switch {
+	case errors.Is(err, perf.ErrFlushed):
+		p.flushed = true
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	}
+	slices.SortStableFunc(p.held, func(a, b timed) int { return cmp.Compare(a.time, b.time) })
+	for p.ready < len(p.held) && (p.flushed || p.held[p.ready].time+uint64(settle) < begun) {
+		p.ready++
+	}
+	return nil
+}
+
+// take reads one record, or the news that some were lost.
+func (p *perCPU) take(deadline time.Time) error {
+	p.reader.SetDeadline(deadline)
+	if err := p.reader.ReadInto(&p.record); err != nil {
+		return err
+	}
+	if p.missed += p.record.LostSamples; p.record.LostSamples > 0 {
+		return nil
+	}
+	sample := p.record.RawSample
+	if len(sample) < wire.Size { // the kernel pads, and never cuts
+		return fmt.Errorf("a record of %d bytes, want %d: the programs are of another version", len(sample), wire.Size)
+	}
+	p.held = append(p.held, timed{record: [wire.Size]byte(sample)})
+	last := &p.held[len(p.held)-1]
+	last.time = wire.Time(last.record[:])
+	return nil
+}
+
+func (p *perCPU) setDeadline(t time.Time) { p.deadline = t }
+func (p *perCPU) pending() bool           { return p.next < p.ready }
+func (p *perCPU) size() int               { return p.reader.BufferSize() }
+func (p *perCPU) lost() uint64            { return p.missed }
+func (p *perCPU) flush() error            { return p.reader.Flush() }
+func (p *perCPU) Close() error            { return p.reader.Close() }
