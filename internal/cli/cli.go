@@ -59,6 +59,8 @@ type app struct {
 	minisocks func() minisock.Lister
 	// missingForWalk is feature.MissingForWalk.
 	missingForWalk func() string
+	// ask is that of a feature.List.
+	ask func(feature.ID) feature.Result
 }
 
 // Main runs the command with the process's arguments and streams, and returns
@@ -93,6 +95,7 @@ func Main() int {
 		sockets:        snapshot.List,
 		minisocks:      func() minisock.Lister { return &snapshot.Minisocks{} },
 		missingForWalk: feature.MissingForWalk,
+		ask:            feature.NewList(feature.Options{}).Ask,
 	}
 	return a.run(ctx, os.Args[1:])
 }
@@ -107,7 +110,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return exitDone // who closes the pipe has seen enough
 	}
-	fmt.Fprintf(a.stderr, "tcpstates: %v\n", err)
+	if told := new(toldError); !errors.As(err, told) {
+		fmt.Fprintf(a.stderr, "tcpstates: %v\n", err)
+	}
 	return exitCode(err)
 }
 

@@ -2,7 +2,10 @@ package feature
 
 import (
 	"errors"
+	"strings"
+	"unicode"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,6 +43,10 @@ func (l *List) diagnose(err error) string {
 			return result.Sentence()
 		}
 	}
+	if log := verifierLog(err); log != nil {
+		return "the kernel's verifier rejects a program, which should not be: " +
+			"please report it with the output of tcpstates doctor --json; its last words are\n" + lastLines(log)
+	}
 	if isRefusal(err) {
 		return l.policy(err).Sentence()
 	}
@@ -50,4 +57,32 @@ func (l *List) diagnose(err error) string {
 		return result.Sentence()
 	}
 	return "the kernel refuses the programs: run with -v for its own words"
+}
+
+// verifierLog is what the verifier said of the program that it rejected; nil
+// if it was not asked.
+func verifierLog(err error) []string {
+	var rejection *ebpf.VerifierError
+	if !errors.As(err, &rejection) {
+		return nil
+	}
+	return rejection.Log
+}
+
+// lastLines are the end of the verifier's log, where it says why.
+func lastLines(log []string) string {
+	const enough = 8
+	var text strings.Builder
+	for _, line := range log[max(0, len(log)-enough):] {
+		text.WriteString("\n  " + strings.Map(printable, line))
+	}
+	return strings.TrimPrefix(text.String(), "\n")
+}
+
+// printable replaces what would act on a terminal.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) || r == '\t' {
+		return r
+	}
+	return '?'
 }

@@ -64,8 +64,9 @@ func (l *List) tried(err error, reason, remedy string) Result {
 	if found {
 		return Result{Reason: "not known: " + wall.Reason, Err: err}
 	}
-	var verifier *ebpf.VerifierError
-	if isRefusal(err) && !errors.As(err, &verifier) {
+	// The verifier says EACCES as well, with words, and the search for a type
+	// EPERM, for want of the right to look into modules.
+	if isRefusal(err) && verifierLog(err) == nil && !errors.Is(err, btf.ErrNotFound) {
 		reason, remedy = "the kernel, or a security policy, refuses it to this process", byPolicy.Remedy
 	}
 	return Result{Answer: No, Reason: reason, Remedy: remedy, Err: err}
@@ -136,7 +137,7 @@ func tpBTF(l *List) Result {
 		return tryTyped(nothing(), func(p *ebpf.Program) (link.Link, error) {
 			return link.AttachTracing(link.TracingOptions{Program: p})
 		})
-	}, "the kernel has no programs of this type", "boot Linux 5.5 or later")
+	}, "the kernel has no programs with typed arguments", "boot Linux 5.5 or later, with CONFIG_DEBUG_INFO_BTF=y")
 }
 
 func rawTp(l *List) Result {

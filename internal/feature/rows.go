@@ -84,6 +84,9 @@ type Row struct {
 	// Without is what is lost where it is not there; empty if all is: then
 	// nothing can be traced.
 	Without string
+	// Unless are features beside which it is not needed: one of them is
+	// enough. Nil means that it is needed whatever else there is.
+	Unless []ID
 
 	probe func(*List) Result
 }
@@ -109,13 +112,13 @@ var rows = []Row{
 	BTF: {Name: "BTF", For: "programs that fit this kernel",
 		Without: "only what the tracepoint itself says is told", probe: kernelTypes},
 	TpBTF: {Name: "tp_btf", For: "tracing at the least cost",
-		Without: "tracing costs more, and owners of accepted connections may be missing", probe: tpBTF},
+		Without: "tracing costs more and knows less", probe: tpBTF},
 	RawTp: {Name: "raw_tp", For: "tracing where tp_btf is not there",
-		Without: "one way less to trace", probe: rawTp},
+		Without: "one way less to trace", Unless: []ID{TpBTF}, probe: rawTp},
 	Tracefs: {Name: "tracefs", For: "tracing by the classic tracepoint",
-		Without: "that way needs a private mount of it", probe: tracefs},
+		Without: "it is mounted for the command alone, if that is allowed", Unless: []ID{TpBTF, RawTp}, probe: tracefs},
 	Tracepoint: {Name: "tracepoint", For: "tracing where raw_tp is not there",
-		Without: "one way less to trace", probe: tracepoint},
+		Without: "one way less to trace", Unless: []ID{TpBTF, RawTp}, probe: tracepoint},
 	SocketStorage: {Name: "socket storage", For: "remembering sockets as long as they live",
 		Without: "they are remembered in a table of limited size", probe: socketStorage},
 	SocketCookie: {Name: "socket cookie", For: "the SOCK that ss -e shows, too",
@@ -123,7 +126,7 @@ var rows = []Row{
 	RingBuffer: {Name: "ring buffer", For: "events in their order",
 		Without: "the perf event array takes its place, at more cost", probe: ringBuffer},
 	PerfEventArray: {Name: "perf event array", For: "events where there is no ring buffer",
-		Without: "there is the ring buffer alone", probe: perfEventArray},
+		Without: "nothing can bring events", Unless: []ID{RingBuffer}, probe: perfEventArray},
 	GlobalData: {Name: "global data", For: "settings of the programs",
 		Without: "filters are applied after the kernel", probe: globalData},
 	IterTaskFile: {Name: "iter/task_file", For: "owners of older sockets",
@@ -153,7 +156,7 @@ var rows = []Row{
 	PIDNamespace: {Name: "PID namespace", For: "process ids as ps shows them",
 		Without: "process ids are the machine's, and not those that ps shows here", probe: pidNamespace},
 	HiddenProc: {Name: "hidden /proc", For: "owners from /proc",
-		Without: "tcpstates list knows no owners of others' sockets without the iterators", probe: hiddenProc},
+		Without: "tcpstates list knows the owners of your own sockets alone", Unless: []ID{IterTaskFile}, probe: hiddenProc},
 	Cgroup: {Name: "cgroup", For: "container, unit and pod of an owner",
 		Without: "they are known of processes that live when they are looked for", probe: cgroup2},
 }
