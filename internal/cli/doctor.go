@@ -34,6 +34,8 @@ type report struct {
 type check struct {
 	Name   string `json:"name"`
 	Answer answer `json:"answer"`
+	// For is what it serves.
+	For string `json:"for"`
 	// Reason is what was seen, or why something is not there.
 	Reason string `json:"reason,omitempty"`
 	// Without is what is lost for that.
@@ -113,16 +115,13 @@ func (a *app) checks() []check {
 }
 
 func (a *app) checkOf(row feature.Row, result feature.Result) check {
-	c := check{Name: row.Name, Reason: result.Reason, Remedy: result.Remedy}
+	c := check{Name: row.Name, For: row.For, Reason: result.Reason, Remedy: result.Remedy}
 	if result.Err != nil {
 		c.Error = result.Err.Error()
 	}
 	switch {
 	case result.Answer == feature.Yes:
 		c.Answer = answerOK
-		if c.Reason == "" {
-			c.Reason = row.For
-		}
 	case result.Answer == feature.Unknown:
 		c.Answer = answerUnknown
 	case row.Vital():

@@ -46,6 +46,9 @@ func (l reportLayout) text(r *report) []byte {
 // remedy below.
 func (l reportLayout) put(b *strings.Builder, c check) {
 	reason := c.Reason
+	if reason == "" {
+		reason = "for " + c.For
+	}
 	if c.Without != "" {
 		reason += "; " + c.Without
 	}

@@ -53,15 +53,12 @@ func (a *app) tryTracing(ctx context.Context) (result selfTest, backend string, 
 	defer context.AfterFunc(ctx, source.Stop)()
 
 	began := time.Now()
-	r := &rehearsal{source: source, deadline: began.Add(selfTestLimit), pid: uint32(os.Getpid())}
+	r := rehearsal{source: source, deadline: began.Add(selfTestLimit), pid: uint32(os.Getpid())}
 	defer r.close()
 	err = r.run(ctx)
 	result = selfTest{Transitions: r.seen(), MS: float64(time.Since(began).Microseconds()) / 1000}
 	if err != nil {
-		err = &feature.Missing{
-			What: "tracing begins, and the self-test fails: " + err.Error() + ": please report it with the output of tcpstates doctor --json",
-			Err:  err,
-		}
+		err = &feature.Missing{What: "tracing begins, and the self-test fails: " + err.Error(), Err: err}
 	}
 	return result, probe.Backend, err
 }
@@ -109,7 +106,10 @@ func (r *rehearsal) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.judge()
+	if err := r.judge(); err != nil {
+		return fmt.Errorf("%w: please report it with the output of tcpstates doctor --json", err)
+	}
+	return nil
 }
 
 func (r *rehearsal) listen(ctx context.Context) error {
@@ -117,7 +117,7 @@ func (r *rehearsal) listen(ctx context.Context) error {
 	config.SetMultipathTCP(false)
 	l, err := config.Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
-		return fmt.Errorf("%w: is the loopback up (ip link set lo up)?", err)
+		return err
 	}
 	r.listener = l.(*net.TCPListener)
 	r.port = l.Addr().(*net.TCPAddr).AddrPort().Port()
@@ -129,7 +129,7 @@ func (r *rehearsal) connect(ctx context.Context) error {
 	dialer.SetMultipathTCP(false)
 	c, err := dialer.DialContext(ctx, "tcp4", r.listener.Addr().String())
 	if err != nil {
-		return fmt.Errorf("%w: does a packet filter drop what goes over the loopback?", err)
+		return fmt.Errorf("%w: ip link set lo up, or let the packet filter pass what goes over the loopback", err)
 	}
 	r.client = c.(*net.TCPConn)
 	if err := r.listener.SetDeadline(r.deadline); err != nil {
@@ -176,7 +176,8 @@ func (r *rehearsal) await(transitions int) error {
 		}
 		r.take(&e)
 		if time.Now().After(r.deadline) {
-			return fmt.Errorf("%d of %d transitions were seen in %v, and %d events were lost", r.seen(), transitions, selfTestLimit, r.lost)
+			return fmt.Errorf("%d of %d transitions were seen in %v, and %d events were lost: "+
+				"please report it with the output of tcpstates doctor --json", r.seen(), transitions, selfTestLimit, r.lost)
 		}
 	}
 	return nil

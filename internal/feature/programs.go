@@ -57,12 +57,8 @@ func (l *List) tried(err error, reason, remedy string) Result {
 	case errors.Is(err, unix.ENOMEM):
 		return Result{Reason: "the kernel has no memory to try it", Err: err}
 	}
-	wall, found := l.wall()
-	if bpf := l.Ask(BPFSyscall); !found && bpf.Answer == No {
-		wall, found = bpf, true
-	}
-	if found {
-		return Result{Reason: "not known: " + wall.Reason, Err: err}
+	if unknown, found := l.behind(err, UserNamespace, Capabilities, Lockdown, Memlock, BPFSyscall); found {
+		return unknown
 	}
 	// The verifier says EACCES as well, with words, and the search for a type
 	// EPERM, for want of the right to look into modules.
@@ -127,7 +123,7 @@ func tryTyped(instructions asm.Instructions, attach func(*ebpf.Program) (link.Li
 // ofTypes is the answer of a feature that the kernel has by its types alone.
 func (l *List) ofTypes(attempt func() error, reason, remedy string) Result {
 	if types := l.Ask(BTF); types.Answer == No {
-		return types
+		return Result{Answer: No, Err: types.Err, Reason: "the kernel's type information is missing: see BTF"}
 	}
 	return l.tried(attempt(), reason, remedy)
 }

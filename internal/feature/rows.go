@@ -151,8 +151,8 @@ var rows = []Row{
 
 	SockDiag: {Name: "sock_diag", For: "tcpstates list",
 		Without: "tcpstates list shows nothing", probe: sockDiag},
-	Walk: {Name: "walk", For: "other network namespaces, ended containers",
-		Without: "they stay unknown", probe: walk},
+	Walk: {Name: "other namespaces", For: "sockets elsewhere, and ended containers",
+		Without: "sockets without a process in other network namespaces, and containers that have ended, stay unknown", probe: walk},
 	PIDNamespace: {Name: "PID namespace", For: "process ids as ps shows them",
 		Without: "process ids are the machine's, and not those that ps shows here", probe: pidNamespace},
 	HiddenProc: {Name: "hidden /proc", For: "owners from /proc",

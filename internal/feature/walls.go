@@ -51,7 +51,7 @@ func userNamespace(l *List) Result {
 func capabilities(l *List) Result {
 	missing := l.missingCapabilities()
 	if missing == "" {
-		return yes("")
+		return yes("those that tracing needs")
 	}
 	remedy := "run it as root (sudo tcpstates), or in a container with --cap-add BPF --cap-add PERFMON or --privileged"
 	if !l.knowsCapBPF() {
@@ -65,7 +65,7 @@ func capabilities(l *List) Result {
 func lockdown(l *List) Result {
 	modes := l.line("sys/kernel/security/lockdown")
 	if !strings.Contains(modes, "[confidentiality]") {
-		return yes("")
+		return yes("the kernel lets its memory be read")
 	}
 	return Result{
 		Answer: No,
@@ -77,12 +77,12 @@ func lockdown(l *List) Result {
 func unprivilegedBPF(l *List) Result {
 	value := l.line("proc/sys/kernel/unprivileged_bpf_disabled")
 	if value == "" || value == "0" || l.missingCapabilities() == "" {
-		return yes("")
+		return yes("kernel.unprivileged_bpf_disabled is no obstacle")
 	}
 	return Result{
 		Answer: No,
 		Reason: "kernel.unprivileged_bpf_disabled is " + value + ", so that bpf() is refused without capabilities",
-		Remedy: "mend the capabilities: tracing needs them at any value",
+		Remedy: "give it the capabilities, which tracing needs at any value",
 	}
 }
 
@@ -94,7 +94,7 @@ const enoughMemlock = 64 << 20
 func memlock(l *List) Result {
 	err := l.system.memlock()
 	if err == nil || !l.olderThan(5, 11) {
-		return yes("")
+		return yes("no limit is in the way of the maps")
 	}
 	return Result{
 		Answer: No,
@@ -107,12 +107,13 @@ func memlock(l *List) Result {
 // isRefusal tells whether the kernel refused for want of privilege.
 func isRefusal(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) }
 
-// wall is what keeps this process from loading programs whatever the kernel
-// can do; false if nothing is seen to.
-func (l *List) wall() (Result, bool) {
-	for _, id := range []ID{UserNamespace, Capabilities, Lockdown, Memlock} {
-		if result := l.Ask(id); result.Answer == No {
-			return result, true
+// behind is the answer for what cannot be known for one of the ids, which
+// keeps this process from loading programs whatever the kernel can do; false
+// if none is seen to. err is the kernel's refusal.
+func (l *List) behind(err error, ids ...ID) (Result, bool) {
+	for _, id := range ids {
+		if l.Ask(id).Answer == No {
+			return Result{Reason: "not known, for want of the right: see " + l.rows[id].Name, Err: err}, true
 		}
 	}
 	return Result{}, false
@@ -175,18 +176,18 @@ func bpfSyscall(l *List) Result {
 	case !isRefusal(err):
 		return Result{Reason: "bpf() fails", Err: err}
 	}
-	if wall, found := l.wall(); found {
-		return Result{Reason: "not known: " + wall.Reason, Err: err}
+	if unknown, found := l.behind(err, UserNamespace, Capabilities, Lockdown, Memlock); found {
+		return unknown
 	}
 	return l.policy(err)
 }
 
-// ofPolicy is the answer about one of the policies.
-func ofPolicy(l *List, here bool, policy Result) Result {
+// ofPolicy is the answer about one of the policies, which is here or absent.
+func ofPolicy(l *List, here bool, absent string, policy Result) Result {
 	bpf := l.Ask(BPFSyscall)
 	switch {
 	case !here:
-		return yes("")
+		return yes(absent)
 	case bpf.Answer == No && bpf.Reason == policy.Reason:
 		return bpf
 	case bpf.Answer == Unknown:
@@ -195,5 +196,5 @@ func ofPolicy(l *List, here bool, policy Result) Result {
 	return yes("it lets bpf() pass")
 }
 
-func seccomp(l *List) Result { return ofPolicy(l, l.filtered(), bySeccomp) }
-func selinux(l *List) Result { return ofPolicy(l, l.enforcing(), bySELinux) }
+func seccomp(l *List) Result { return ofPolicy(l, l.filtered(), "no filter is installed", bySeccomp) }
+func selinux(l *List) Result { return ofPolicy(l, l.enforcing(), "it is not enforcing", bySELinux) }
