@@ -106,7 +106,7 @@ func (r *rehearsal) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.judge(); err != nil {
+	if err := r.judge(addrPort(r.listener.Addr()), addrPort(r.client.LocalAddr())); err != nil {
 		return fmt.Errorf("%w: please report it with the output of tcpstates doctor --json", err)
 	}
 	return nil
@@ -200,9 +200,8 @@ func (r *rehearsal) seen() (n int) {
 	return n
 }
 
-// judge checks what was seen.
-func (r *rehearsal) judge() error {
-	here, there := addrPort(r.listener.Addr()), addrPort(r.client.LocalAddr())
+// judge checks what was seen of the connection from there to here.
+func (r *rehearsal) judge(here, there netip.AddrPort) error {
 	for _, want := range []struct {
 		name          string
 		way           []event.State
