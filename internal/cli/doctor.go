@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -147,11 +146,7 @@ func (a *app) hasAny(ids []feature.ID) bool {
 // working is less than that where tracing works nevertheless.
 func (r *report) conclude(err error) {
 	if err != nil {
-		r.SelfTest.Error, r.Verdict = err.Error(), err.Error()
-		var missing *feature.Missing
-		if errors.As(err, &missing) && missing.Err != nil {
-			r.SelfTest.Error = missing.Err.Error()
-		}
+		r.Verdict = err.Error()
 		return
 	}
 	r.Works, r.Verdict = true, "tracing works here, with "+r.Backend

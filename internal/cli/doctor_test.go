@@ -59,7 +59,7 @@ func madeUpReport(ask func(feature.ID) feature.Result, err error) *report {
 		SelfTest: selfTest{Transitions: 11, MS: 3.25},
 	}
 	if err != nil {
-		r.Backend, r.SelfTest = "", selfTest{}
+		r.Backend, r.SelfTest = "", selfTest{Error: "tracing does not begin: operation not permitted"}
 	}
 	r.conclude(err)
 	return r
@@ -213,8 +213,8 @@ func TestJudgeOfTheSelfTest(t *testing.T) {
 	}
 }
 
-// TestSelfTestIsPatientForAWhile: a trace that sees nothing, or ends, is a
-// failure and no wait without end.
+// TestSelfTestOfASilentTrace: a trace that ends without having seen anything is
+// a failure, and no wait without end.
 func TestSelfTestOfASilentTrace(t *testing.T) {
 	f := &fake{stopped: make(chan struct{})}
 	close(f.stopped)

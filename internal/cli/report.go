@@ -54,7 +54,7 @@ func (l reportLayout) put(b *strings.Builder, c check) {
 	}
 	lines := wrap(reason, l.width-indent)
 	if c.Remedy != "" {
-		lines = append(lines, wrap("mend: "+c.Remedy, l.width-indent)...)
+		lines = append(lines, wrap("remedy: "+c.Remedy, l.width-indent)...)
 	}
 	word := fmt.Sprintf("%-*s", answerWidth, c.Answer)
 	if l.color {

@@ -43,11 +43,11 @@ const selfTestLimit = 5 * time.Second
 func (a *app) tryTracing(ctx context.Context) (result selfTest, backend string, err error) {
 	pidns, err := a.ownPIDNamespace()
 	if err != nil {
-		return result, "", &feature.Missing{What: err.Error(), Err: err}
+		return selfTest{Error: err.Error()}, "", &feature.Missing{What: err.Error(), Err: err}
 	}
 	source, _, err := a.open(probe.Options{Clock: a.clock, PIDNamespace: pidns})
 	if err != nil {
-		return result, "", err
+		return selfTest{Error: "tracing does not begin: " + kernelsWords(err)}, "", err
 	}
 	defer source.Close()
 	defer context.AfterFunc(ctx, source.Stop)()
@@ -58,9 +58,19 @@ func (a *app) tryTracing(ctx context.Context) (result selfTest, backend string, 
 	err = r.run(ctx)
 	result = selfTest{Transitions: r.seen(), MS: float64(time.Since(began).Microseconds()) / 1000}
 	if err != nil {
+		result.Error = err.Error()
 		err = &feature.Missing{What: "tracing begins, and the self-test fails: " + err.Error(), Err: err}
 	}
 	return result, probe.Backend, err
+}
+
+// kernelsWords are the kernel's own for its refusal, as far as there are.
+func kernelsWords(err error) string {
+	var missing *feature.Missing
+	if errors.As(err, &missing) && missing.Err != nil {
+		err = missing.Err
+	}
+	return err.Error()
 }
 
 // ownPIDNamespace is the PID namespace of this process, in which it knows its
