@@ -143,9 +143,9 @@ var rows = []Row{
 	SendReset: {Name: "tcp_send_reset", For: "resets that were sent",
 		Without: "aborted connections look as if they had ended in order", probe: hasTracepoint("tcp_send_reset")},
 	RetransmitSkb: {Name: "tcp_retransmit_skb", For: "retransmissions as they happen",
-		Without: "they are counted at the end of a handshake alone", probe: hasTracepoint("tcp_retransmit_skb")},
+		Without: "retransmissions are counted at the end of a handshake alone", probe: hasTracepoint("tcp_retransmit_skb")},
 	RetransmitSynack: {Name: "tcp_retransmit_synack", For: "half-open connections",
-		Without: "they do not show", probe: hasTracepoint("tcp_retransmit_synack")},
+		Without: "half-open connections do not show", probe: hasTracepoint("tcp_retransmit_synack")},
 	SysExit: {Name: "sys_exit", For: "--accept-probe",
 		Without: "there is no --accept-probe", probe: hasTracepoint("sys_exit")},
 
@@ -158,5 +158,5 @@ var rows = []Row{
 	HiddenProc: {Name: "hidden /proc", For: "owners from /proc",
 		Without: "tcpstates list knows the owners of your own sockets alone", Unless: []ID{IterTaskFile}, probe: hiddenProc},
 	Cgroup: {Name: "cgroup", For: "container, unit and pod of an owner",
-		Without: "they are known of processes that live when they are looked for", probe: cgroup2},
+		Without: "containers and units are known of processes alone that live when they are looked for", probe: cgroup2},
 }
