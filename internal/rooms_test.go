@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/kerneltest": {"tcpstates/internal/event", "tcpstates/internal/thread", "golang.org/x/sys/..."},
 	"internal/golden":     {"github.com/google/go-cmp/cmp"},
 	"internal/thread":     {"golang.org/x/sys/..."},
+	"internal/privilege":  {"kernel.org/pub/linux/libs/security/libcap/cap"},
 	"internal/snapshot": {
 		"tcpstates/bpf", "tcpstates/internal/wire", "tcpstates/internal/event", "tcpstates/internal/thread",
 		"github.com/cilium/ebpf/...", "github.com/vishvananda/netlink", "golang.org/x/sys/...",
