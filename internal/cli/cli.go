@@ -14,6 +14,7 @@ import (
 	"tcpstates/internal/feature"
 	"tcpstates/internal/minisock"
 	"tcpstates/internal/pipeline"
+	"tcpstates/internal/privilege"
 	"tcpstates/internal/probe"
 	"tcpstates/internal/snapshot"
 	"tcpstates/internal/wire"
@@ -61,6 +62,10 @@ type app struct {
 	missingForWalk func() string
 	// ask is that of a feature.List.
 	ask func(feature.ID) feature.Result
+	// become is privilege.User.Become.
+	become func(privilege.User) error
+	// drop is privilege.Drop.
+	drop func(privilege.Needs) (privilege.Report, error)
 }
 
 // Main runs the command with the process's arguments and streams, and returns
@@ -95,7 +100,9 @@ func Main() int {
 		sockets:        snapshot.List,
 		minisocks:      func() minisock.Lister { return &snapshot.Minisocks{} },
 		missingForWalk: feature.MissingForWalk,
-		ask:            feature.NewList(feature.Options{}).Ask,
+		ask:            probe.NewList(&probe.Options{}).Ask,
+		become:         privilege.User.Become,
+		drop:           privilege.Drop,
 	}
 	return a.run(ctx, os.Args[1:])
 }

@@ -21,6 +21,7 @@ import (
 	"tcpstates/internal/feature"
 	"tcpstates/internal/kerneltest"
 	"tcpstates/internal/minisock"
+	"tcpstates/internal/privilege"
 	"tcpstates/internal/probe"
 	"tcpstates/internal/snapshot"
 	"tcpstates/internal/wire"
@@ -71,6 +72,21 @@ type fake struct {
 	missing string // of the walk's privileges
 
 	minisockErr error
+
+	became    *privilege.User
+	becomeErr error
+	needs     *privilege.Needs // what drop was told
+	dropErr   error
+}
+
+func (f *fake) become(u privilege.User) error {
+	f.became = &u
+	return f.becomeErr
+}
+
+func (f *fake) drop(n privilege.Needs) (privilege.Report, error) {
+	f.needs = &n
+	return privilege.Report{Kept: []string{"CAP_X", "CAP_Y"}, Dropped: []string{"CAP_Z"}}, f.dropErr
 }
 
 func (f *fake) seed(func(wire.Found)) (snapshot.Report, error) { return f.walk, f.walkErr }
@@ -129,6 +145,8 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 	a := &app{
 		stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
 		missingForWalk: func() string { return f.missing },
+		become:         f.become,
+		drop:           f.drop,
 		minisocks:      func() minisock.Lister { return noMinisocks{f.minisockErr} },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 	}
@@ -347,6 +365,51 @@ func TestListTellsWhatIsMissing(t *testing.T) {
 	} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("stderr is %q, want %q in it", &said, want)
+		}
+	}
+}
+
+func TestPrivilegesThatTheTraceAsksFor(t *testing.T) {
+	all := privilege.Needs{Cgroups: true, Minisocks: true}
+	for args, want := range map[string]privilege.Needs{
+		"":            all,
+		"-o json":     all,
+		"conns":       all,
+		"--raw":       {Cgroups: true},
+		"-o bcc":      {},
+		"-o libbpf":   {},
+		"--drop-to 7": all,
+	} {
+		f := &fake{}
+		code, said := runCommand(t, f, io.Discard, append(strings.Fields(args), "--duration", "1ms", "-v")...)
+		if code != 0 || f.needs == nil || *f.needs != want {
+			t.Errorf("%s: exit code %d, needs %+v, want %+v", args, code, f.needs, want)
+		}
+		if want := "tcpstates: of the capabilities it keeps CAP_X, CAP_Y, and has dropped 1; it gets no new privileges\n"; !strings.Contains(said, want) {
+			t.Errorf("stderr is %q, want %q in it", said, want)
+		}
+		if become := strings.Contains(args, "--drop-to"); become != (f.became != nil) || become && *f.became != (privilege.User{UID: 7, GID: 7}) {
+			t.Errorf("%s: it became %v", args, f.became)
+		}
+	}
+}
+
+func TestPrivilegesThatCannotBeDropped(t *testing.T) {
+	for _, test := range []struct {
+		fake *fake
+		code int
+		want string
+	}{
+		{&fake{becomeErr: unix.EPERM}, exitCannot, "tcpstates: this process may not go on as the user 7: run it as root, with CAP_SETUID and CAP_SETGID, or leave out --drop-to\n"},
+		{&fake{dropErr: unix.EPERM}, exitFailed, "tcpstates: give up privileges that are needed no more: operation not permitted: let a seccomp filter allow capset() and prctl()\n"},
+	} {
+		ready := filepath.Join(t.TempDir(), "ready")
+		code, said := runCommand(t, test.fake, io.Discard, "--drop-to", "7", "--ready-file", ready)
+		if code != test.code || said != test.want {
+			t.Errorf("exit code %d, stderr %q, want %d, %q", code, said, test.code, test.want)
+		}
+		if text, _ := os.ReadFile(ready); len(text) > 0 {
+			t.Errorf("it says that it has begun: %s", text)
 		}
 	}
 }

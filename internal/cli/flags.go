@@ -246,6 +246,7 @@ type traceFlags struct {
 	backend       backend
 	transport     transport
 	btf           string
+	dropTo        identity
 	verbose       bool
 	readyFile     string
 }
@@ -308,6 +309,7 @@ func (f *traceFlags) bind(flags *pflag.FlagSet) {
 	flags.Var(&f.backend, "backend", "use this backend and no other: "+strings.Join(probe.BackendNames(), ", "))
 	flags.Var(&f.transport, "transport", "use this way out of the kernel and no other: "+strings.Join(probe.TransportNames(), ", "))
 	flags.StringVar(&f.btf, "btf", "", "take the kernel's type information from this `FILE`, for a kernel that has none itself")
+	flags.Var(&f.dropTo, "drop-to", "trace as this user, a name, UID or UID:GID, once the programs are in the kernel")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is done, and the kernel's own words where it refuses")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the process id to this `PATH` once tracing has begun")
 	// For tests and scripts; the name may change.

@@ -64,12 +64,22 @@ type live struct {
 // startLive starts the command and returns when tracing has begun.
 func startLive(t testing.TB, stdout *os.File, args ...string) *live {
 	t.Helper()
+	return startPrepared(t, stdout, nil, args...)
+}
+
+// startPrepared is startLive of a command that prepare, if there is one, has
+// changed.
+func startPrepared(t testing.TB, stdout *os.File, prepare func(*exec.Cmd), args ...string) *live {
+	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready")
 	if err := unix.Mkfifo(ready, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l := &live{Cmd: command(t, append(args, "--ready-file", ready)...)}
 	l.Stdout, l.Stderr = stdout, &l.stderr
+	if prepare != nil {
+		prepare(l.Cmd)
+	}
 	if err := l.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -402,8 +412,10 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		}, "tcpstates: tracing needs the machine's own user namespace"},
 		{"bpf()", func(cmd *exec.Cmd) { kerneltest.Sandbox(cmd, kerneltest.NoBPF) },
 			"tcpstates: a seccomp filter of the container or service refuses bpf(): "},
-		{"BTF", func(cmd *exec.Cmd) { kerneltest.Sandbox(cmd, kerneltest.NoBTF) },
-			"tcpstates: the kernel has no type information (/sys/kernel/btf/vmlinux is not there): "},
+		{"BTF", func(cmd *exec.Cmd) {
+			cmd.Args = append(cmd.Args, "--backend", "full")
+			kerneltest.Sandbox(cmd, kerneltest.NoBTF)
+		}, "tcpstates: the kernel has no type information (/sys/kernel/btf/vmlinux is not there): "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cmd := command(t)

@@ -61,7 +61,7 @@ func (a *app) tryTracing(ctx context.Context) (result selfTest, backend string, 
 		result.Error = err.Error()
 		err = &feature.Missing{What: "tracing begins, and the self-test fails: " + err.Error(), Err: err}
 	}
-	return result, probe.Backend, err
+	return result, source.Backend(), err
 }
 
 // kernelsWords are the kernel's own for its refusal, as far as there are.

@@ -87,6 +87,10 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 	defer source.Close()
 	fmt.Fprintln(a.stderr, "tcpstates: "+header(source))
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
+	// While no other goroutine needs a capability.
+	if err := a.changeUser(flags); err != nil {
+		return err
+	}
 
 	options := flags.options(a)
 	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
@@ -241,20 +245,34 @@ func (r *run) giveUpWhenStuck(done <-chan struct{}) {
 	}
 }
 
-// begin learns of the sockets that exist already, and says that tracing has
-// begun. Only the latter can fail: without the former the trace knows less,
-// and says so.
+// begin learns of the sockets that exist already, gives up the privileges that
+// this took, and says that tracing has begun. Without the first the trace knows
+// less, and says so; the others can fail.
 func (r *run) begin() error {
 	if r.source.Knows().Sockets {
 		r.lookAround()
 	}
 	if r.flags.readyFile == "" {
+		return r.dropPrivileges()
+	}
+	// Opened while the process may, and written when it has dropped what it drops.
+	ready, err := os.OpenFile(r.flags.readyFile, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return telling(err)
+	}
+	if err := r.dropPrivileges(); err != nil {
+		return errors.Join(err, ready.Close())
+	}
+	_, err = ready.WriteString(strconv.Itoa(os.Getpid()))
+	return telling(errors.Join(err, ready.Close()))
+}
+
+// telling says of an error what was being done; nil stays nil.
+func telling(err error) error {
+	if err == nil {
 		return nil
 	}
-	if err := os.WriteFile(r.flags.readyFile, strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o644); err != nil {
-		return fmt.Errorf("tell that tracing has begun: %w", err)
-	}
-	return nil
+	return fmt.Errorf("tell that tracing has begun: %w", err)
 }
 
 // lookAround learns of the sockets that exist already, and tells where it could

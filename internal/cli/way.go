@@ -21,12 +21,14 @@ type way struct {
 
 	tracker *conn.Tracker      // nil for a raw trace
 	rest    *minisock.Follower // nil for a raw trace, and where nothing tells of minisocks
+	places  bool               // whether cgroups are looked up
 	summer  *summarizer        // nil if no summary is wanted
 }
 
 // newWay joins the stages that the trace needs.
 func (a *app) newWay(source tracer, places pipeline.Stage, flags *traceFlags, show show, sink pipeline.Sink) *way {
-	w := &way{source: source, sink: sink}
+	// The other tools' formats have no room for cgroups.
+	w := &way{source: source, sink: sink, places: !show.format.Raw}
 	if show.subject != output.OfRaw && source.Knows().Sockets {
 		w.rest = minisock.Follow(source, minisock.Options{
 			Lister: a.minisocks(), Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
@@ -37,7 +39,9 @@ func (a *app) newWay(source tracer, places pipeline.Stage, flags *traceFlags, sh
 		w.tracker = conn.NewTracker(int(flags.maxConns))
 		w.stages = append(w.stages, w.tracker)
 	}
-	w.stages = append(w.stages, places)
+	if w.places {
+		w.stages = append(w.stages, places)
+	}
 	if show.summary {
 		w.summer = &summarizer{
 			app: a, sink: sink, sum: summary.New(), every: time.Duration(flags.every),
