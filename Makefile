@@ -3,10 +3,17 @@
 GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# By itself git makes the hash as long as the number of objects in the clone wants.
+VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo devel)
 IMAGE   ?= tcpstates
 
 LDFLAGS := -s -w -X tcpstates/internal/cli.version=$(VERSION)
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+
+# What make dist makes archives for.
+DIST_ARCHES := amd64 arm64
+# The time of all files in them, by https://reproducible-builds.org/specs/source-date-epoch/
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 # The compiler is pinned: another one makes another object.
 CLANG_PACKAGES := clang-19 llvm-19 libbpf-dev
@@ -17,7 +24,7 @@ all: tcpstates ## build ./tcpstates, statically linked
 # Go knows by itself what has changed.
 .PHONY: tcpstates
 tcpstates:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/tcpstates
+	$(BUILD) -o $@ ./cmd/tcpstates
 
 .PHONY: run
 run: tcpstates ## build and trace until Ctrl-C (root)
@@ -59,14 +66,36 @@ generate: ## remake the BPF object and its bindings
 install: tcpstates ## install into DESTDIR and PREFIX
 	install -D -m 0755 tcpstates $(DESTDIR)$(PREFIX)/bin/tcpstates
 
+.PHONY: dist
+dist: ## make dist/: an archive and an SBOM for each architecture, checksums
+	rm -rf dist
+	$(MAKE) --no-print-directory $(DIST_ARCHES:%=dist-%)
+	cd dist && sha256sum tcpstates-* >SHA256SUMS
+
+# The same commit and the same Go make the same bytes: whatever else of the
+# machine, the user or the folder would show is set here.
+dist-%: NAME = tcpstates-$(VERSION)-linux-$*
+dist-%:
+	mkdir -p dist/$(NAME)
+	GOOS=linux GOARCH=$* GOAMD64=v1 GOARM64=v8.0 GOFLAGS= $(BUILD) -buildvcs=false -o dist/$(NAME) ./cmd/tcpstates
+	$(GO) run ./internal/sbom $(VERSION) dist/$(NAME)/tcpstates >dist/$(NAME).cdx.json
+	cp LICENSE README.md dist/$(NAME)
+	tar -C dist --format=ustar --sort=name --mtime=@$(SOURCE_DATE_EPOCH) \
+	    --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -I 'gzip -9n' -cf dist/$(NAME).tar.gz $(NAME)
+	rm -r dist/$(NAME)
+
+.PHONY: dist-check
+dist-check: dist ## show that another clone, in another place, makes the same dist/
+	test/dist/check
+
 .PHONY: image
 image: ## build the container image
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -f tcpstates
+	rm -rf tcpstates dist
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
