@@ -6,6 +6,7 @@ DESTDIR ?=
 # By itself git makes the hash as long as the number of objects in the clone wants.
 VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo devel)
 IMAGE   ?= tcpstates
+ENGINE  ?= docker
 
 LDFLAGS := -s -w -X tcpstates/internal/cli.version=$(VERSION)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
@@ -89,8 +90,18 @@ dist-check: dist ## show that another clone, in another place, makes the same di
 	test/dist/check
 
 .PHONY: image
-image: ## build the container image
-	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+image: ## build the container image; for PLATFORMS, if given, into dist/ by buildx
+ifdef PLATFORMS
+	mkdir -p dist
+	$(ENGINE) buildx build --build-arg VERSION=$(VERSION) -t $(IMAGE) --platform $(PLATFORMS) \
+	    --output type=oci,dest=dist/tcpstates-$(VERSION)-image.tar .
+else
+	$(ENGINE) build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+endif
+
+.PHONY: image-smoke
+image-smoke: ## build the image and trace a connection in it (docker or podman)
+	test/image/smoke
 
 .PHONY: clean
 clean: ## remove what was built
