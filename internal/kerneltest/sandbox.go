@@ -17,6 +17,11 @@ const (
 	NoBPF = "no bpf()"
 	// NoBTF hides the kernel's type information.
 	NoBTF = "no BTF"
+	// Container is what a container engine gives a container that has CAP_BPF
+	// and CAP_PERFMON alone: mount and PID namespaces of its own, and an empty
+	// root with nothing but the program, /proc and a read-only /sys. There is
+	// no /dev, no tracefs, and no file of the test's.
+	Container = "container"
 )
 
 // sandboxName is the environment variable that makes the test binary put
@@ -29,24 +34,30 @@ func Sandbox(cmd *exec.Cmd, sandbox string) {
 	cmd.Args = append([]string{"sandbox", cmd.Path}, cmd.Args...)
 	cmd.Path = "/proc/self/exe"
 	cmd.Env = append(cmd.Environ(), sandboxName+"="+sandbox)
-	if sandbox == NoBTF {
+	switch sandbox {
+	case NoBTF:
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	case Container:
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID}
 	}
 }
 
 // becomeSandboxed does not return.
 func becomeSandboxed(sandbox string) {
 	runtime.LockOSThread()
+	program := os.Args[1]
 	var err error
 	switch sandbox {
 	case NoBPF:
 		err = refuseBPF()
 	case NoBTF:
 		err = unix.Mount("tmpfs", "/sys/kernel/btf", "tmpfs", 0, "")
+	case Container:
+		program, err = enterContainer(program)
 	}
 	if err == nil {
 		os.Unsetenv(sandboxName)
-		err = syscall.Exec(os.Args[1], os.Args[2:], os.Environ())
+		err = syscall.Exec(program, os.Args[2:], os.Environ())
 	}
 	fmt.Fprintf(os.Stderr, "enter the sandbox %q: %v\n", sandbox, err)
 	os.Exit(100)

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/kerneltest"
+)
+
+// connection is one that a test has opened and closed, the client first.
+type connection struct {
+	netns                  uint32
+	clientPort, serverPort uint16
+}
+
+func openAndClose(t *testing.T) (c connection) {
+	t.Helper()
+	ns := kerneltest.NewNetns(t)
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		client, server := kerneltest.Connect(t, l)
+		c = connection{ns.Inode, portOf(client.LocalAddr()), portOf(server.LocalAddr())}
+		client.Close()
+		server.Close()
+		l.Close()
+	})
+	ns.Settle(t)
+	return c
+}
+
+func portOf(a net.Addr) uint16 { return uint16(a.(*net.TCPAddr).Port) }
+
+// requireIn expects all of the connection in the records, and that both ends
+// are this process's.
+func (c connection) requireIn(t *testing.T, all []record) {
+	t.Helper()
+	var client, server []string
+	for _, r := range all {
+		if r.Type != "transition" || r.Netns != c.netns || r.RPort == 0 {
+			continue
+		}
+		if r.PID != uint32(os.Getpid()) {
+			t.Errorf("the owner is %d, want %d: %+v", r.PID, os.Getpid(), r)
+		}
+		change := r.OldState + " " + r.NewState
+		switch {
+		case r.RPort == c.serverPort && (r.LPort == c.clientPort || r.OldState == "CLOSE"):
+			client = append(client, change)
+		case r.RPort == c.clientPort && r.LPort == c.serverPort:
+			server = append(server, change)
+		default:
+			t.Errorf("neither end of the connection has these ports: %+v", r)
+		}
+	}
+	want := []string{"CLOSE SYN_SENT", "SYN_SENT ESTABLISHED", "ESTABLISHED FIN_WAIT1", "FIN_WAIT1 FIN_WAIT2", "FIN_WAIT2 TIME_WAIT"}
+	if !slices.Equal(client, want) {
+		t.Errorf("the client's transitions are %q, want %q", client, want)
+	}
+	want = []string{"LISTEN SYN_RECV", "SYN_RECV ESTABLISHED", "ESTABLISHED CLOSE_WAIT", "CLOSE_WAIT LAST_ACK", "LAST_ACK CLOSE"}
+	if !slices.Equal(server, want) {
+		t.Errorf("the server's transitions are %q, want %q", server, want)
+	}
+}
+
+// requireTraces runs the command, which writes JSON and need not see the test's
+// files, through a connection, and expects that in its output and exit code 0
+// after SIGINT. Before the connection the test may look at the process.
+func requireTraces(t *testing.T, cmd *exec.Cmd, look func(pid int)) (stderr string) {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = writer, &said
+	err = cmd.Start()
+	writer.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	// The first record is there when tracing has begun.
+	reader.SetReadDeadline(time.Now().Add(startLimit))
+	lines := bufio.NewReader(reader)
+	if first, err := lines.ReadString('\n'); err != nil || !strings.Contains(first, `"type":"start"`) {
+		_ = cmd.Process.Kill()
+		t.Fatalf("tracing has not begun: %q %v, %v %s", first, err, cmd.Wait(), &said)
+	}
+	look(cmd.Process.Pid)
+	c := openAndClose(t)
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Error(err)
+	}
+	c.requireIn(t, allRecords(t, lines))
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the trace ends: %v: %s", err, &said)
+	}
+	return said.String()
+}
+
+// allRecords reads JSON to its end, whatever fields it has besides.
+func allRecords(t *testing.T, from io.Reader) (all []record) {
+	t.Helper()
+	for decoder := json.NewDecoder(from); ; {
+		var r record
+		if err := decoder.Decode(&r); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Errorf("read the records: %v", err)
+			return all
+		}
+		all = append(all, r)
+	}
+}
+
+func TestInAContainer(t *testing.T) {
+	cmd := command(t, "-o", "json")
+	kerneltest.Sandbox(cmd, kerneltest.Container)
+	said := requireTraces(t, cmd, func(pid int) { requireContained(t, pid) })
+	const want = "stay unknown: run as root, or with CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, to know them\n"
+	if !strings.Contains(said, want) {
+		t.Errorf("stderr is %q, want %q in it", said, want)
+	}
+}
+
+// requireContained expects of the process that it has no more than the
+// container is to have.
+func requireContained(t *testing.T, pid int) {
+	t.Helper()
+	proc := fmt.Sprintf("/proc/%d", pid)
+	status, err := os.ReadFile(proc + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
+		switch {
+		case strings.HasPrefix(name, "Cap"):
+			found++
+			set, err := strconv.ParseUint(value, 16, 64)
+			if err != nil || set&^(1<<unix.CAP_BPF|1<<unix.CAP_PERFMON) != 0 {
+				t.Errorf("a container with the capabilities %s (%v)", line, err)
+			}
+		case name == "NSpid" && value != fmt.Sprintf("%d\t1", pid):
+			t.Errorf("no PID namespace of its own: %s", line)
+		}
+	}
+	if found != 5 {
+		t.Errorf("%d sets of capabilities in %s", found, status)
+	}
+	mounts, err := os.ReadFile(proc + "/mounts")
+	if n := bytes.Count(mounts, []byte("\n")); err != nil || n != 3 {
+		t.Errorf("%d mounts, %v, want /, /proc and /sys:\n%s", n, err, mounts)
+	}
+	entries, err := os.ReadDir(proc + "/root")
+	if err != nil || len(entries) != 3 {
+		t.Errorf("the root holds %v, %v, want the binary, proc and sys", entries, err)
+	}
+}
