@@ -64,8 +64,14 @@ generate: ## remake the BPF object and its bindings
 	$(GO) generate ./bpf
 
 .PHONY: install
-install: tcpstates ## install into DESTDIR and PREFIX
+install: tcpstates ## install into DESTDIR and PREFIX; with CAPS=1 to trace without root
+ifeq ($(CAPS),1)
+	@command -v setcap >/dev/null || { echo 'CAPS=1 needs setcap: apt-get install libcap2-bin' >&2; exit 1; }
+endif
 	install -D -m 0755 tcpstates $(DESTDIR)$(PREFIX)/bin/tcpstates
+ifeq ($(CAPS),1)
+	setcap cap_bpf,cap_perfmon+ep $(DESTDIR)$(PREFIX)/bin/tcpstates
+endif
 
 .PHONY: dist
 dist: ## make dist/: an archive and an SBOM for each architecture, checksums
