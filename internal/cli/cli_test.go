@@ -72,6 +72,7 @@ type fake struct {
 	missing string // of the walk's privileges
 
 	minisockErr error
+	less        string // than the best backend tells
 
 	became    *privilege.User
 	becomeErr error
@@ -112,9 +113,11 @@ func (n noMinisocks) List(uint32, func(wire.Minisock)) (snapshot.Space, error) {
 	return snapshot.Space{}, nil
 }
 
-func (f *fake) Pending() bool                 { return len(f.events) > 0 }
-func (f *fake) Backend() string               { return "fake" }
-func (f *fake) Knows() probe.Knows            { return probe.Knows{Sockets: true, Facts: true} }
+func (f *fake) Pending() bool   { return len(f.events) > 0 }
+func (f *fake) Backend() string { return "fake" }
+func (f *fake) Knows() probe.Knows {
+	return probe.Knows{Sockets: f.less == "", Facts: true, Less: f.less}
+}
 func (f *fake) Totals() (probe.Totals, error) { return f.totals, nil }
 
 func (f *fake) Stop() {
@@ -137,7 +140,8 @@ func transitions(n int) []event.Event {
 	return events
 }
 
-// runCommand runs the command in this process on a fake kernel.
+// runCommand runs the command in this process on a fake kernel, and leaves out
+// of what it says what it traces with.
 func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code int, stderr string) {
 	t.Helper()
 	f.stopped = make(chan struct{})
@@ -150,7 +154,29 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 		minisocks:      func() minisock.Lister { return noMinisocks{f.minisockErr} },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 	}
-	return a.run(t.Context(), args), said.String()
+	code = a.run(t.Context(), args)
+	return code, afterHeader(said.String())
+}
+
+func TestHeader(t *testing.T) {
+	f := &fake{}
+	if got, want := header(f), "tracing with fake"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	f.less = "no this, no that"
+	if got, want := header(f), "tracing with fake (no this, no that; see tcpstates doctor)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestWithoutSocketsNobodyLooksAround: a backend that cannot tell sockets apart
+// for good knows nothing of older ones, nor of minisocks.
+func TestWithoutSocketsNobodyLooksAround(t *testing.T) {
+	f := &fake{events: transitions(1), less: "no sockets", walkErr: unix.EPERM, minisockErr: unix.EPERM}
+	code, said := runCommand(t, f, io.Discard, "-n1")
+	if code != 0 || strings.Contains(said, "older sockets") || strings.Contains(said, "TIME_WAIT") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
 }
 
 func TestCountEndsTheTrace(t *testing.T) {

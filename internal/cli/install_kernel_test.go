@@ -32,7 +32,7 @@ func TestInstalledWithCapabilities(t *testing.T) {
 
 	cmd := exec.Command(filepath.Join(root, "usr/bin/tcpstates"), "-o", "json")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	said := requireTraces(t, cmd, func(pid int) {
+	said := requireTraces(t, cmd, true, func(pid int) {
 		requireTwoCapabilities(t, pid, "CapInh", "CapPrm", "CapEff", "CapAmb")
 		if uids := statusOf(t, pid)["Uid"]; uids != "65534\t65534\t65534\t65534" {
 			t.Errorf("the command runs as user %q, want nobody", uids)

@@ -28,6 +28,17 @@ import (
 // what it compares.
 func TestNothingIsLeftOfTheKilled(t *testing.T) {
 	kerneltest.Require(t)
+	for _, args := range [][]string{
+		{"--accept-probe"},
+		{"--backend", "raw_tp", "--transport", "perf"},
+		{"--backend", "tracepoint"}, // for which tracefs is mounted for a moment
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) { requireNothingLeft(t, args) })
+	}
+}
+
+func requireNothingLeft(t *testing.T, args []string) {
+	t.Helper()
 	err := thread.Run(func() error {
 		tracefs := t.TempDir()
 		err := errors.Join(
@@ -38,7 +49,7 @@ func TestNothingIsLeftOfTheKilled(t *testing.T) {
 			return err
 		}
 		before := outlasting(t, tracefs)
-		trace := startLive(t, outputFile(t), "--accept-probe")
+		trace := startLive(t, outputFile(t), args...)
 		objects := objectsOf(t, trace.Process.Pid)
 		connectOnce(t, kerneltest.NewNetns(t))
 		if err := trace.Process.Kill(); err != nil {

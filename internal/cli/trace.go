@@ -85,12 +85,12 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		return err
 	}
 	defer source.Close()
-	fmt.Fprintln(a.stderr, "tcpstates: "+header(source))
-	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 	// While no other goroutine needs a capability.
 	if err := a.changeUser(flags); err != nil {
 		return err
 	}
+	fmt.Fprintln(a.stderr, "tcpstates: "+header(source))
+	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
 	options := flags.options(a)
 	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
