@@ -66,6 +66,8 @@ func waitsForReset(e *event.Event) bool {
 	switch e.End.Reason {
 	case event.ReasonResetSent, event.ReasonError:
 		return true
+	case event.ReasonNone: // of a minisock that nobody follows
+		return Minisock(e) == event.FinWait2
 	case event.ReasonKilled:
 		return e.NewState == event.Close && e.Role != event.RoleListener
 	}
@@ -86,6 +88,8 @@ func settleEnd(d *event.Event, reported bool) {
 		default:
 			end.Reason, end.Cause = event.ReasonResetSent, event.CauseLateData
 		}
+	case end.Reason == event.ReasonNone && reported:
+		end.Reason, end.Cause = event.ReasonResetSent, event.CauseLateData
 	case end.Reason == event.ReasonResetSent && !reported:
 		end.Reason, end.Cause = event.ReasonNone, event.CauseNone
 	}

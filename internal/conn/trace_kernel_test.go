@@ -29,6 +29,7 @@ type tracking struct {
 	in      []event.Event // as the kernel reported it
 	out     []event.Event // with what was concluded
 	err     error
+	knows   probe.Knows
 }
 
 // track begins one that ends with the test at the latest.
@@ -36,28 +37,52 @@ func track(t testing.TB, o probe.Options) *tracking {
 	t.Helper()
 	kerneltest.Require(t)
 	o.Clock = kerneltest.SteadyClock{}
+	force(t, &o)
 	tracer, err := probe.Open(o)
 	if err != nil {
 		t.Fatalf("trace: %v", err)
 	}
-	rest := minisock.Follow(tracer, minisock.Options{Lister: &snapshot.Minisocks{}, Ktime: kerneltest.Ktime, Wall: kerneltest.SteadyClock{}.Wall, Max: 1 << 20})
-	k := &tracking{}
+	var source pipeline.Source = tracer
+	var rest *minisock.Follower
+	if tracer.Knows().Sockets {
+		rest = minisock.Follow(tracer, minisock.Options{Lister: &snapshot.Minisocks{}, Ktime: kerneltest.Ktime, Wall: kerneltest.SteadyClock{}.Wall, Max: 1 << 20})
+		source = rest
+	}
+	k := &tracking{knows: tracer.Knows()}
 	k.changed = sync.NewCond(&k.mu)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, k.err = pipeline.Run(rest, []pipeline.Stage{keeping{k}, conn.NewTracker(1 << 20)}, k, 0)
+		_, k.err = pipeline.Run(source, []pipeline.Stage{keeping{k}, conn.NewTracker(1 << 20)}, k, 0)
 	}()
 	t.Cleanup(func() {
 		tracer.Stop()
 		<-done
-		rest.Close()
+		if rest != nil {
+			rest.Close()
+		}
 		tracer.Close()
 		if k.err != nil {
 			t.Errorf("trace: %v", k.err)
 		}
 	})
 	return k
+}
+
+// force has the trace use the backend and the transport that the environment
+// names, if it does: so the tests show what others than the best can tell.
+func force(t testing.TB, o *probe.Options) {
+	t.Helper()
+	var err error
+	if name := os.Getenv("KERNELTEST_BACKEND"); name != "" && err == nil {
+		o.Backend, err = probe.ParseBackend(name)
+	}
+	if name := os.Getenv("KERNELTEST_TRANSPORT"); name != "" && err == nil {
+		o.Transport, err = probe.ParseTransport(name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // keeping is a stage that keeps what comes in.

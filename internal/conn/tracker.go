@@ -21,9 +21,8 @@ type Tracker struct {
 	evicted    uint64
 	unfollowed uint64
 
-	// halfOpen is when handshakes that retransmit sent their first SYN-ACK, by
-	// the socket to come, which has the cookie of the request, if any.
-	halfOpen map[uint64]uint64
+	// halfOpen is when handshakes that retransmit sent their first SYN-ACK.
+	halfOpen map[handshake]uint64
 
 	unsettled queue // ends of which more may be told
 
@@ -33,7 +32,7 @@ type Tracker struct {
 // NewTracker makes a Tracker that follows up to maxConns connections, at least
 // one. When there are more, it forgets the one that has been quiet longest.
 func NewTracker(maxConns int) *Tracker {
-	return &Tracker{lives: newTable(max(1, maxConns)), halfOpen: map[uint64]uint64{}}
+	return &Tracker{lives: newTable(max(1, maxConns)), halfOpen: map[handshake]uint64{}}
 }
 
 // Evicted is how many connections had to be forgotten: later events of them
@@ -75,7 +74,7 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 		if len(t.halfOpen) >= maxHalfOpen {
 			clear(t.halfOpen)
 		}
-		t.halfOpen[e.Socket()] = e.Since
+		t.halfOpen[handshakeBy(e)] = e.Since
 		e.Role = event.RoleServer
 	case event.KindRetransmit, event.KindResetReceived:
 		if l := t.lives.find(e.Socket()); l != nil {
@@ -102,15 +101,36 @@ func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) erro
 	e.Role = l.role
 	l.tellWait(e)
 	if e.NewState == event.Established {
-		first := t.halfOpen[e.Socket()]
-		delete(t.halfOpen, e.Socket())
-		l.establish(e, first)
+		l.establish(e, t.firstSynAck(e))
 	}
 	if e.NewState != event.Close {
 		l.enter(e.NewState, e.Ktime)
 		return next(e)
 	}
 	return t.close(l, e, next)
+}
+
+// handshake tells half-open connections apart. The socket to come has the
+// cookie of the request, but not all backends know cookies.
+type handshake struct {
+	netns         uint32
+	local, remote end
+}
+
+func handshakeBy(e *event.Event) handshake {
+	return handshake{e.Netns, endOf(e.Local), endOf(e.Remote)}
+}
+
+// firstSynAck is when the connection that is established sent the first of
+// several SYN-ACKs; zero if there were no several.
+func (t *Tracker) firstSynAck(e *event.Event) uint64 {
+	if len(t.halfOpen) == 0 {
+		return 0
+	}
+	by := handshakeBy(e)
+	first := t.halfOpen[by]
+	delete(t.halfOpen, by)
+	return first
 }
 
 // newLife makes a life, at the cost of another if there is no room.
