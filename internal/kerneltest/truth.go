@@ -33,9 +33,12 @@ func (tr Transition) String() string {
 	return fmt.Sprintf("%x %d %d>%d %v>%v", tr.SkAddr, tr.Family, tr.LocalPort, tr.RemotePort, tr.OldState, tr.NewState)
 }
 
-// Truth records the tracepoint's text in a tracefs instance of its own.
+// Truth records the tracepoint in a tracefs instance of its own.
 type Truth struct {
 	dir string
+	// text says that the kernel's text has all fields, since Linux 6.4. Else
+	// the records are read as they are.
+	text bool
 }
 
 // perCPUBuffer holds some 600,000 transitions, in kB.
@@ -44,25 +47,32 @@ const perCPUBuffer = 64 << 10
 // StartTruth begins to record, for all of the machine.
 func StartTruth(t testing.TB) *Truth {
 	t.Helper()
-	root := t.TempDir()
-	if err := unix.Mount("tracefs", root, "tracefs", 0, ""); err != nil {
-		t.Fatalf("mount tracefs: %v", err)
-	}
-	t.Cleanup(func() { unix.Unmount(root, 0) })
+	root := mountTracefs(t)
 	tr := &Truth{dir: filepath.Join(root, "instances", fmt.Sprintf("tcpstates-test-%d", os.Getpid()))}
 	if err := os.Mkdir(tr.dir, 0o755); err != nil {
 		t.Fatalf("make a tracefs instance: %v", err)
 	}
 	t.Cleanup(func() { unix.Rmdir(tr.dir) })
 	tr.set(t, "buffer_size_kb", strconv.Itoa(perCPUBuffer))
+	// This clock counts, so that the records of all CPUs have one order.
+	tr.set(t, "trace_clock", "counter")
 	// With this option the text has every field, the socket's address among
 	// them, as numbers.
-	tr.set(t, "options/fields", "1")
-	tr.set(t, tracepoint, "1")
+	const fields = "options/fields"
+	if _, err := os.Stat(filepath.Join(tr.dir, fields)); err == nil {
+		tr.set(t, fields, "1")
+		tr.text = true
+	}
+	tr.enable(t, "1")
 	return tr
 }
 
-const tracepoint = "events/sock/inet_sock_set_state/enable"
+const tracepoint = "sock/inet_sock_set_state"
+
+func (tr *Truth) enable(t testing.TB, value string) {
+	t.Helper()
+	tr.set(t, filepath.Join("events", tracepoint, "enable"), value)
+}
 
 func (tr *Truth) set(t testing.TB, name, value string) {
 	t.Helper()
@@ -75,8 +85,17 @@ func (tr *Truth) set(t testing.TB, name, value string) {
 // with gaps fails the test, as it is no truth.
 func (tr *Truth) Stop(t testing.TB) []Transition {
 	t.Helper()
-	tr.set(t, tracepoint, "0")
+	tr.enable(t, "0")
 	tr.requireComplete(t)
+	if tr.text {
+		return tr.readText(t)
+	}
+	return tr.readPages(t)
+}
+
+// readText gives what was recorded, by the kernel's text.
+func (tr *Truth) readText(t testing.TB) []Transition {
+	t.Helper()
 	trace, err := os.Open(filepath.Join(tr.dir, "trace"))
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +156,11 @@ func parseTransition(fields string) (tr Transition, isTCP bool, err error) {
 			return tr, false, fmt.Errorf("read the field %s: %w", name, err)
 		}
 	}
+	return transitionOf(values)
+}
+
+// transitionOf puts together the tracepoint's fields.
+func transitionOf(values map[string]uint64) (tr Transition, isTCP bool, err error) {
 	for _, name := range []string{"skaddr", "oldstate", "newstate", "sport", "dport", "family", "protocol"} {
 		if _, found := values[name]; !found {
 			return tr, false, fmt.Errorf("the field %s is missing", name)
