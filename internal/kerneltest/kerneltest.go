@@ -49,6 +49,10 @@ func RequireCommand(t testing.TB, name string) {
 	t.Skipf("this test needs %s: install it", name)
 }
 
+// Emulated tells whether this is one of the machines of test/kernels: they are
+// slow, and have all that tests want of a kernel.
+func Emulated() bool { return os.Getenv("KERNELTEST_EMULATED") != "" }
+
 // Netns is a network namespace of the test's own, with its loopback up. It
 // lives as long as the test.
 type Netns struct {
