@@ -3,6 +3,7 @@ package conn_test
 import (
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -479,6 +480,7 @@ func TestEndings(t *testing.T) {
 	kerneltest.RequireCommand(t, "nft")
 	kerneltest.RequireCommand(t, "ss")
 	k := track(t, probe.Options{})
+	tellsResets := slices.Contains(kerneltest.TracepointFields(t, "tcp/tcp_send_reset"), "reason")
 	spaces := map[string]*kerneltest.Netns{} // all to the end, as their numbers are used again
 	for _, test := range endings {
 		spaces[test.name] = kerneltest.NewNetns(t)
@@ -505,6 +507,9 @@ func TestEndings(t *testing.T) {
 				}
 				slices.Sort(got)
 				want := slices.Sorted(slices.Values(test.want))
+				if !tellsResets {
+					want = withoutResetReasons(want)
+				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
 				}
@@ -535,6 +540,18 @@ func followOrphans(t *testing.T, ns *kerneltest.Netns, conns []event.Event) {
 		}
 	}
 }
+
+// withoutResetReasons is what is told before Linux 6.10, where the kernel does
+// not say why it sends a reset, and nothing at all of those that a minisock sends.
+func withoutResetReasons(want []string) (told []string) {
+	for _, end := range want {
+		end = strings.ReplaceAll(end, "reset sent (late data) first us TCP_TIMEWAIT_SOCKET", " first us")
+		told = append(told, resetReason.ReplaceAllString(end, ""))
+	}
+	return told
+}
+
+var resetReason = regexp.MustCompile(" TCP_[A-Z_]+$")
 
 // requireEndState compares the ends with what the kernel lists just after: what
 // is in TIME_WAIT by the one is so by the other, and what is gone is gone.
