@@ -19,6 +19,11 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 # The compiler is pinned: another one makes another object.
 CLANG_PACKAGES := clang-19 llvm-19 libbpf-dev
 
+# Which kernels of test/kernels/kernels to test on: all unless told.
+KERNELS ?=
+# What emulates their machines, and what makes the images that these boot.
+EMULATOR_PACKAGES := qemu-system-x86 qemu-system-arm cpio kmod xz-utils debian-archive-keyring
+
 .PHONY: all
 all: tcpstates ## build ./tcpstates, statically linked
 
@@ -35,6 +40,10 @@ run: tcpstates ## build and trace until Ctrl-C (root)
 test: ## run every test; as root, those on the kernel too
 # One package at a time: the storms of one would drown the events of another.
 	$(GO) test -p 1 -count=1 ./...
+
+.PHONY: test-kernels
+test-kernels: ## run the kernel tests on other kernels, in emulated machines; KERNELS="..." chooses
+	GO="$(GO)" test/kernels/run $(KERNELS)
 
 .PHONY: bench
 bench: ## measure; as root, on the kernel too
@@ -58,6 +67,11 @@ lint: ## look for what is badly formatted or suspicious
 deps: ## install what make generate needs (Debian, Ubuntu)
 	apt-get update
 	apt-get install -y --no-install-recommends $(CLANG_PACKAGES)
+
+.PHONY: deps-kernels
+deps-kernels: ## install what make test-kernels needs (Debian, Ubuntu)
+	apt-get update
+	apt-get install -y --no-install-recommends $(EMULATOR_PACKAGES)
 
 .PHONY: generate
 generate: ## remake the BPF object and its bindings

@@ -28,6 +28,9 @@ var binaryDir string
 
 // binary builds the command, once, where every user can run it.
 var binary = sync.OnceValues(func() (path string, err error) {
+	if kerneltest.Emulated() {
+		return "/tests/tcpstates", nil // test/kernels/run has built it
+	}
 	if binaryDir, err = os.MkdirTemp("", "tcpstates-test-"); err != nil {
 		return "", err
 	}
