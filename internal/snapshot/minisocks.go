@@ -44,7 +44,7 @@ func (m *Minisocks) Prepare() error {
 			delete(spec.Maps, name)
 		}
 	}
-	if m.objects, err = ebpf.NewCollection(spec); err != nil {
+	if m.objects, err = load(spec, ebpf.CollectionOptions{}); err != nil {
 		return fmt.Errorf("load the walk over the minisocks: %w", err)
 	}
 	return nil

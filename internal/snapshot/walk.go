@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"tcpstates/bpf"
@@ -70,7 +71,7 @@ func (r *Report) walk(o walkOptions, spaces *spaces, found func(wire.Found)) err
 	if o.lives != nil {
 		options.MapReplacements = map[string]*ebpf.Map{"lives": o.lives}
 	}
-	objects, err := ebpf.NewCollectionWithOptions(spec, options)
+	objects, err := load(spec, options)
 	if err != nil {
 		return fmt.Errorf("load the walk over the sockets: %w", err)
 	}
@@ -92,6 +93,13 @@ func (r *Report) walk(o walkOptions, spaces *spaces, found func(wire.Found)) err
 		}
 	}
 	return nil
+}
+
+// load makes maps and programs. Before Linux 5.11 maps count as locked memory,
+// which has a limit: where it may not be lifted, making them tells.
+func load(spec *ebpf.CollectionSpec, options ebpf.CollectionOptions) (*ebpf.Collection, error) {
+	_ = rlimit.RemoveMemlock()
+	return ebpf.NewCollectionWithOptions(spec, options)
 }
 
 // note counts a namespace that could not be entered, and returns other errors.
