@@ -310,6 +310,22 @@ struct pt_regs___arm64 {
 
 struct pt_regs;
 
+/*
+ * What tracepoints tell as text shows what arguments they have: the fields
+ * here came with the third one, in Linux 6.10 and 6.16.
+ */
+enum sk_rst_reason {
+	SK_RST_REASON_NOT_SPECIFIED,
+};
+
+struct trace_event_raw_tcp_send_reset {
+	enum sk_rst_reason reason;
+};
+
+struct trace_event_raw_tcp_retransmit_skb {
+	int err;
+};
+
 #pragma clang attribute pop
 
 /*

@@ -10,13 +10,13 @@
 #include "filter.h"
 
 /*
- * The third argument of a tracepoint that may have two alone: the load must
- * stay behind the question, else verifiers refuse it.
+ * The third argument of a tracepoint that may have two alone, else the other
+ * value. The answer whether it has is put in before the verifier looks, which
+ * then prunes the load: a setting would do for programs with constants alone.
  */
-static __always_inline __u64 third_argument(const __u64 *ctx)
-{
-	return *(const volatile __u64 *)&ctx[2];
-}
+#define THIRD_ARGUMENT(ctx, tracepoint, field, otherwise)                                      \
+	(bpf_core_field_exists(struct trace_event_raw_##tracepoint, field) ?                   \
+		 (int)*(const volatile __u64 *)&(ctx)[2] : (otherwise))
 
 /* The present state of a socket as a hop that leads nowhere. */
 static __always_inline void put_present(struct hop *now, __u8 kind, const struct life *life)

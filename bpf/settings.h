@@ -12,8 +12,6 @@ struct settings {
 	bool only_rports;	     /* whether ports[RPORTS] is asked */
 	bool self_transitions;	     /* whether X>X counts as a transition */
 	bool accept_probe;	     /* whether the program that fills acceptors is attached */
-	bool tells_reset_reason;     /* tcp_send_reset has a third argument: since Linux 6.10 */
-	bool tells_retransmit_error; /* tcp_retransmit_skb has one: since Linux 6.16 */
 };
 
 #ifdef PORTABLE

@@ -361,12 +361,10 @@ PROGRAM(tcp_send_reset)
 int reset_sent(__u64 *ctx)
 {
 	const struct sock *sk = (void *)ctx[0];
-	__s32 reason = -1;
+	__s32 reason = THIRD_ARGUMENT(ctx, tcp_send_reset, reason, -1);
 	const struct tcp_sock *tp;
 	struct life *life;
 
-	if (SETTING(tells_reset_reason))
-		reason = third_argument(ctx);
 	if (!sk) /* in answer to a segment that belongs to no connection */
 		return 0;
 	if (READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT) {
@@ -392,7 +390,7 @@ int retransmitted(__u64 *ctx)
 	const struct tcp_sock *tp;
 	struct life *life;
 
-	if (SETTING(tells_retransmit_error) && (int)third_argument(ctx))
+	if (THIRD_ARGUMENT(ctx, tcp_retransmit_skb, err, 0))
 		return 0;
 	tp = tcp_of(sk);
 	life = known_life(sk);

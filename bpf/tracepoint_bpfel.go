@@ -79,15 +79,14 @@ type TracepointPortSet struct {
 }
 
 type TracepointSettings struct {
-	_                    structs.HostLayout
-	Pidns                uint32
-	OnlyFamily           uint16
-	OnlyLports           bool
-	OnlyRports           bool
-	SelfTransitions      bool
-	AcceptProbe          bool
-	TellsResetReason     bool
-	TellsRetransmitError bool
+	_               structs.HostLayout
+	Pidns           uint32
+	OnlyFamily      uint16
+	OnlyLports      bool
+	OnlyRports      bool
+	SelfTransitions bool
+	AcceptProbe     bool
+	_               [2]byte
 }
 
 // Names of all BPF objects in the ELF.

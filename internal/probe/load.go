@@ -98,8 +98,6 @@ func (t *Tracer) fit(spec *ebpf.CollectionSpec, kernel *btf.Spec, o *Options, se
 	if !settings.AcceptProbe {
 		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
 	}
-	settings.TellsResetReason = arguments(kernel, "tcp_send_reset") > 2
-	settings.TellsRetransmitError = arguments(kernel, "tcp_retransmit_skb") > 2
 }
 
 // hasTracepoint tells whether the kernel has a tracepoint: for each there is
@@ -107,24 +105,6 @@ func (t *Tracer) fit(spec *ebpf.CollectionSpec, kernel *btf.Spec, o *Options, se
 func hasTracepoint(kernel *btf.Spec, name string) bool {
 	_, err := kernel.AnyTypeByName("btf_trace_" + name)
 	return err == nil
-}
-
-// arguments is how many arguments a tracepoint's probe functions take; zero if
-// the kernel has no such tracepoint.
-func arguments(kernel *btf.Spec, tracepoint string) int {
-	var typedef *btf.Typedef
-	if kernel.TypeByName("btf_trace_"+tracepoint, &typedef) != nil {
-		return 0
-	}
-	pointer, _ := typedef.Type.(*btf.Pointer)
-	if pointer == nil {
-		return 0
-	}
-	proto, _ := pointer.Target.(*btf.FuncProto)
-	if proto == nil {
-		return 0
-	}
-	return len(proto.Params) - 1 // the first is the probe's own
 }
 
 // settingsOf are the programs' settings, as far as the options say.
