@@ -89,11 +89,11 @@ static __always_inline void read_address(__u8 *to, const void *record, __u32 whi
 
 /*
  * The process on the CPU. Its name is the thread's here: nothing tells where
- * the group's leader has its own.
+ * the group's leader has its own, nor what number another PID namespace gives it.
  */
 static __always_inline void current_process(struct process *p)
 {
-	p->pid = bpf_get_current_pid_tgid() >> 32;
+	p->pid = SETTING(pidns) ? 0 : bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(p->comm, sizeof(p->comm));
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpstates/internal/event"
+	"tcpstates/internal/feature"
 	"tcpstates/internal/filter"
 	"tcpstates/internal/wire"
 )
@@ -95,6 +96,9 @@ func Open(o Options) (*Tracer, error) {
 	choice, err := Choose(list, &o)
 	if err != nil {
 		return nil, err
+	}
+	if o.AcceptProbe && !choice.backend.knows.Facts {
+		return nil, &feature.Missing{What: "--accept-probe needs the kernel's type information, which the backend tracepoint does without: leave it out"}
 	}
 	t := &Tracer{choice: choice, clock: o.Clock, nap: napFor(o.BufferSize), unread: true}
 	if err := t.load(list, o); err != nil {
