@@ -92,7 +92,7 @@ func children(t *testing.T, parent int) map[uint32]bool {
 // TestServersLinesNeverNameTheClient asks servers of three kinds for a page,
 // older than the trace and not.
 func TestServersLinesNeverNameTheClient(t *testing.T) {
-	kerneltest.Require(t)
+	requireSeeding(t)
 	const address = "127.0.0.1:8080"
 	for name, start := range map[string]func(t *testing.T, ns *kerneltest.Netns) int{
 		"nginx": func(t *testing.T, ns *kerneltest.Netns) int { return nginx(t, ns, address).Process.Pid },
@@ -173,7 +173,7 @@ func requireServerLines(t *testing.T, events []event.Event, client uint32, owner
 
 // TestWorkersUnderLoad has nginx serve as fast as it can.
 func TestWorkersUnderLoad(t *testing.T) {
-	kerneltest.Require(t)
+	requireSeeding(t)
 	ns := kerneltest.NewNetns(t)
 	const address, port = "127.0.0.1:8080", 8080
 	master := nginx(t, ns, address).Process.Pid
