@@ -55,6 +55,7 @@ fuzz: ## look for inputs that break the decoder and the parsers, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzParsePorts -fuzztime=1m ./internal/filter
 	$(GO) test -run='^$$' -fuzz=FuzzParse -fuzztime=1m ./internal/cgroup
 	$(GO) test -run='^$$' -fuzz=FuzzParse -fuzztime=1m ./internal/record
+	$(GO) test -run='^$$' -fuzz=FuzzParseLayout -fuzztime=1m ./internal/probe
 	$(GO) test -run='^$$' -fuzz=FuzzTracker -fuzztime=1m ./internal/conn
 
 .PHONY: lint

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,6 +203,25 @@ func TestWithoutBTF(t *testing.T) {
 	kerneltest.Sandbox(cmd, kerneltest.NoBTF)
 	said := requireTraces(t, cmd, false, func(int) {})
 	if want := "tcpstates: tracing with tracepoint, ring buffer, LRU hash (only what the tracepoint itself says"; !strings.Contains(said, want) {
+		t.Errorf("stderr is %q, want %q in it", said, want)
+	}
+}
+
+// TestTypesFromAFile has the kernel's type information in a file alone.
+func TestTypesFromAFile(t *testing.T) {
+	kerneltest.Require(t)
+	types, err := os.ReadFile("/sys/kernel/btf/vmlinux")
+	if err != nil {
+		t.Skipf("this kernel has no types to put into a file: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "vmlinux.btf")
+	if err := os.WriteFile(file, types, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, "-o", "json", "--btf", file)
+	kerneltest.Sandbox(cmd, kerneltest.NoBTF)
+	said := requireTraces(t, cmd, true, func(int) {})
+	if want := "tcpstates: tracing with raw_tp, ring buffer, LRU hash (no owners of sockets older than the trace"; !strings.Contains(said, want) {
 		t.Errorf("stderr is %q, want %q in it", said, want)
 	}
 }

@@ -87,12 +87,16 @@ type Tracer struct {
 
 // Open loads and attaches the programs. When it returns, every transition from
 // then on will be read, or counted as lost or missed. An error of what the
-// machine lacks is a *feature.Missing.
+// machine lacks is a *feature.Missing; another one is of a TypesFile that holds
+// no types.
 func Open(o Options) (*Tracer, error) {
 	if o.BufferSize == 0 {
 		o.BufferSize = DefaultBufferSize
 	}
 	list := NewList(&o)
+	if _, err := list.KernelTypes(); err != nil && o.TypesFile != "" {
+		return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
+	}
 	choice, err := Choose(list, &o)
 	if err != nil {
 		return nil, err
