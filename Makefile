@@ -40,6 +40,9 @@ run: tcpstates ## build and trace until Ctrl-C (root)
 test: ## run every test; as root, those on the kernel too
 # One package at a time: the storms of one would drown the events of another.
 	$(GO) test -p 1 -count=1 ./...
+# Endings and handshakes once more, as older kernels tell them.
+	KERNELTEST_BACKEND=raw_tp KERNELTEST_TRANSPORT=perf $(GO) test -count=1 \
+	    -run='Endings|Handshakes|HalfOpen|SynCookie|FastOpen|AcceptWait' ./internal/conn
 
 .PHONY: test-kernels
 test-kernels: ## run the kernel tests on other kernels, in emulated machines; KERNELS="..." chooses
