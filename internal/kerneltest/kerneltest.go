@@ -28,12 +28,23 @@ import (
 func Require(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() == 0 {
+		liftMemlock()
 		return
 	}
 	if os.Getenv("CI") != "" {
 		t.Fatal("kernel tests need root, and CI runs them all")
 	}
 	t.Skip("kernel tests need root: run sudo make test")
+}
+
+// liftMemlock lifts the limit on locked memory, against which maps count before
+// Linux 5.11, for the processes to come: those with few capabilities may not do
+// it themselves.
+func liftMemlock() {
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	// It needs CAP_SYS_RESOURCE, which some machines withhold; on later kernels
+	// nothing depends on it.
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited)
 }
 
 // RequireCommand skips the test where a program is not installed; in CI it
