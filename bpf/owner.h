@@ -12,13 +12,37 @@
 /* include/linux/pid_namespace.h: MAX_PID_NS_LEVEL */
 #define MAX_PIDNS_LEVEL 32
 
-/* The number of a process in the namespace; 0 if it is not in there. */
-static __always_inline __u32 pid_in(const struct task_struct *task, __u32 pidns)
+/* The number of a process in a nested namespace of the level, if it is the one asked for; else 0. */
+static __always_inline __u32 number_at(const struct pid *pid, unsigned int level, __u32 pidns)
 {
-	const struct pid *pid = READ(task, group_leader, thread_pid);
-	unsigned int level = READ(pid, level);
+	const void *at = (const void *)&pid->numbers + level * bpf_core_type_size(struct upid);
+	const struct upid *number = at;
 
-	for (unsigned int i = 0; i <= MAX_PIDNS_LEVEL; i++) {
+	return BPF_CORE_READ(number, ns, ns.inum) == pidns ? BPF_CORE_READ(number, nr) : 0;
+}
+
+/* The number of a process in the namespace; 0 if it is not in there. */
+static __noinline __u32 pid_in(const struct task_struct *task, __u32 pidns)
+{
+	const struct pid *pid;
+	unsigned int level;
+	__u32 nr = 0;
+
+	if (!bpf_core_field_exists(task->thread_pid)) /* before Linux 4.19 */
+		return 0;
+	pid = READ(task, group_leader, thread_pid);
+	level = READ(pid, level);
+#ifdef PORTABLE
+	/* Without a loop, which programs may have since Linux 5.3: containers in containers. */
+	nr = number_at(pid, 0, pidns);
+	if (!nr && level >= 1)
+		nr = number_at(pid, 1, pidns);
+	if (!nr && level >= 2)
+		nr = number_at(pid, 2, pidns);
+	if (!nr && level >= 3)
+		nr = number_at(pid, 3, pidns);
+#else
+	for (unsigned int i = 0; !nr && i <= MAX_PIDNS_LEVEL; i++) {
 		/*
 		 * The compiler would join the two bounds into one that is no
 		 * constant, and verifiers of Linux 6.1 see no end in that.
@@ -26,13 +50,10 @@ static __always_inline __u32 pid_in(const struct task_struct *task, __u32 pidns)
 		barrier_var(i);
 		if (i > level)
 			break;
-		const void *at = (const void *)&pid->numbers + i * bpf_core_type_size(struct upid);
-		const struct upid *number = at;
-
-		if (BPF_CORE_READ(number, ns, ns.inum) == pidns)
-			return BPF_CORE_READ(number, nr);
+		nr = number_at(pid, i, pidns);
 	}
-	return 0;
+#endif
+	return nr;
 }
 
 static __always_inline void process_of(struct process *p, const struct task_struct *task)

@@ -15,8 +15,18 @@ import (
 
 type PortableAcceptor struct {
 	_     structs.HostLayout
-	Owner PortableOwner
-	Time  uint64
+	Owner struct {
+		_       structs.HostLayout
+		Process struct {
+			_    structs.HostLayout
+			Comm [16]int8
+			Pid  uint32
+		}
+		Source uint8
+		Pad    [3]uint8
+		Cgroup uint64
+	}
+	Time uint64
 }
 
 type PortableCounts struct {
@@ -29,9 +39,19 @@ type PortableCounts struct {
 }
 
 type PortableLife struct {
-	_           structs.HostLayout
-	Since       uint64
-	Owners      [2]PortableOwner
+	_      structs.HostLayout
+	Since  uint64
+	Owners [2]struct {
+		_       structs.HostLayout
+		Process struct {
+			_    structs.HostLayout
+			Comm [16]int8
+			Pid  uint32
+		}
+		Source uint8
+		Pad    [3]uint8
+		Cgroup uint64
+	}
 	Bound       uint32
 	Mark        uint16
 	State       uint8
@@ -63,16 +83,20 @@ type PortableLife struct {
 	}
 }
 
-type PortableOwner struct {
-	_       structs.HostLayout
-	Process struct {
-		_    structs.HostLayout
-		Comm [16]int8
-		Pid  uint32
+type PortableListener struct {
+	_     structs.HostLayout
+	Owner struct {
+		_       structs.HostLayout
+		Process struct {
+			_    structs.HostLayout
+			Comm [16]int8
+			Pid  uint32
+		}
+		Source uint8
+		Pad    [3]uint8
+		Cgroup uint64
 	}
-	Source uint8
-	Pad    [3]uint8
-	Cgroup uint64
+	Address uint64
 }
 
 type PortablePlace struct {

@@ -15,8 +15,18 @@ import (
 
 type PortablePerfAcceptor struct {
 	_     structs.HostLayout
-	Owner PortablePerfOwner
-	Time  uint64
+	Owner struct {
+		_       structs.HostLayout
+		Process struct {
+			_    structs.HostLayout
+			Comm [16]int8
+			Pid  uint32
+		}
+		Source uint8
+		Pad    [3]uint8
+		Cgroup uint64
+	}
+	Time uint64
 }
 
 type PortablePerfCounts struct {
@@ -29,9 +39,19 @@ type PortablePerfCounts struct {
 }
 
 type PortablePerfLife struct {
-	_           structs.HostLayout
-	Since       uint64
-	Owners      [2]PortablePerfOwner
+	_      structs.HostLayout
+	Since  uint64
+	Owners [2]struct {
+		_       structs.HostLayout
+		Process struct {
+			_    structs.HostLayout
+			Comm [16]int8
+			Pid  uint32
+		}
+		Source uint8
+		Pad    [3]uint8
+		Cgroup uint64
+	}
 	Bound       uint32
 	Mark        uint16
 	State       uint8
@@ -63,16 +83,20 @@ type PortablePerfLife struct {
 	}
 }
 
-type PortablePerfOwner struct {
-	_       structs.HostLayout
-	Process struct {
-		_    structs.HostLayout
-		Comm [16]int8
-		Pid  uint32
+type PortablePerfListener struct {
+	_     structs.HostLayout
+	Owner struct {
+		_       structs.HostLayout
+		Process struct {
+			_    structs.HostLayout
+			Comm [16]int8
+			Pid  uint32
+		}
+		Source uint8
+		Pad    [3]uint8
+		Cgroup uint64
 	}
-	Source uint8
-	Pad    [3]uint8
-	Cgroup uint64
+	Address uint64
 }
 
 type PortablePerfPlace struct {

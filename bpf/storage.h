@@ -79,9 +79,9 @@ static __always_inline struct life *known_life(const struct sock *sk)
 
 /*
  * By the address of the struct sock, for kernels whose tracing programs have no
- * socket storage. Inserted by life_of, deleted by end_life when the socket is
- * closed; an address is used again, so a life begins anew where a socket's may.
- * Bounded: user space sets how many; the least recently used entry goes.
+ * socket storage. Inserted by life_of, deleted by nobody: an address is used
+ * again, so a life begins anew where a socket's may. Bounded: user space sets how
+ * many; the least recently used entry goes.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -116,13 +116,6 @@ static __always_inline struct life *life_of(const struct sock *sk)
 	return known_life(sk);
 }
 
-static __always_inline void end_life(const struct sock *sk)
-{
-	__u64 address = (__u64)sk;
-
-	bpf_map_delete_elem(&lives, &address);
-}
-
 #endif
 
 /*
@@ -148,5 +141,22 @@ static __always_inline void set_owner(struct life *life, const struct owner *own
 	barrier();
 	life->turn = other;
 }
+
+#ifdef PORTABLE
+/* Another socket may have had the address. The mark is the present one's. */
+static __always_inline void forget_socket(struct life *life)
+{
+	const struct owner nobody = {};
+
+	forget_connection(life);
+	life->since = 0;
+	life->seeded = 0;
+	life->state = 0;
+	life->bound = 0;
+	life->got_reset = 0;
+	life->sent_reset = 0;
+	set_owner(life, &nobody);
+}
+#endif
 
 #endif

@@ -103,22 +103,11 @@ static __always_inline void note_gap(struct life *life)
 	forget_connection(life);
 }
 
-/* The socket's own past is over: it is opened, or born. */
-static __always_inline void begin_anew(struct life *life)
-{
-	forget_connection(life);
-#ifdef PORTABLE
-	/* Another socket may have had the address. */
-	life->since = 0;
-	life->seeded = 0;
-#endif
-}
-
 static __always_inline void open_socket(const struct inet_sock *inet, struct life *life, int newstate)
 {
 	struct owner owner;
 
-	begin_anew(life);
+	forget_connection(life);
 	current_owner(&owner, newstate == TCP_LISTEN ? OWNER_LISTEN : OWNER_CONNECT);
 	set_owner(life, &owner);
 	life->bound = 1;
@@ -130,11 +119,21 @@ static __always_inline void open_socket(const struct inet_sock *inet, struct lif
 
 static __always_inline void bear_child(const struct inet_sock *inet, struct life *life)
 {
-	begin_anew(life);
+	forget_connection(life);
 	inherit(life, inet);
 	life->since = 0;
 	life->seeded = 0;
 	forget_acceptor(&inet->sk);
+}
+
+/* Whether what is remembered is of a socket that is closed, and had the address of a child. */
+static __always_inline bool is_reused(const struct life *life, const struct hop *hop)
+{
+#ifdef PORTABLE
+	return life->state == TCP_CLOSE && is_born(hop->oldstate, hop->newstate);
+#else
+	return 0;
+#endif
 }
 
 /*
@@ -143,14 +142,11 @@ static __always_inline void bear_child(const struct inet_sock *inet, struct life
  */
 static __always_inline void remember(const struct inet_sock *inet, struct life *life, struct hop *hop)
 {
-#ifndef PORTABLE
-	if (life->state && life->state != hop->oldstate)
+	if (life->state && life->state != hop->oldstate && !is_reused(life, hop))
 		note_gap(life);
-#else
-	/* Into CLOSE and SYN_RECV another socket may have come at the address. */
-	if (life->state && life->state != hop->oldstate && hop->oldstate != TCP_CLOSE &&
-	    !is_born(hop->oldstate, hop->newstate))
-		note_gap(life);
+#ifdef PORTABLE
+	if (hop->oldstate == TCP_CLOSE || is_born(hop->oldstate, hop->newstate))
+		forget_socket(life);
 	if (hop->oldstate == TCP_LISTEN && hop->newstate == TCP_CLOSE)
 		forget_listener(inet);
 #endif
@@ -248,10 +244,6 @@ int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 		COUNT(recovered);
 		on_transition(ctx, sk, life, oldstate, newstate);
 	}
-#ifdef PORTABLE
-	if (newstate == TCP_CLOSE)
-		end_life(sk);
-#endif
 	return 0;
 }
 

@@ -173,9 +173,7 @@ static __always_inline void begin_anew(struct life *life, const struct hop *hop)
 {
 	struct owner owner = {};
 
-	forget_connection(life);
-	life->since = 0;
-	life->state = 0;
+	forget_socket(life);
 	if (opens(hop->oldstate, hop->newstate)) {
 		owner.process = hop->current;
 		owner.source = hop->newstate == TCP_LISTEN ? OWNER_LISTEN : OWNER_CONNECT;
@@ -231,18 +229,17 @@ int single(void *ctx)
 			emit(ctx, life, &hop, skaddr);
 		return 0;
 	}
-	if (hop.oldstate == TCP_CLOSE || is_born(hop.oldstate, hop.newstate)) {
-		begin_anew(life, &hop);
-	} else if (life->state && life->state != hop.oldstate) {
+	if (life->state && life->state != hop.oldstate &&
+	    !(life->state == TCP_CLOSE && is_born(hop.oldstate, hop.newstate))) {
 		COUNT(gaps);
 		life->since = 0;
 		forget_connection(life);
 	}
+	if (hop.oldstate == TCP_CLOSE || is_born(hop.oldstate, hop.newstate))
+		begin_anew(life, &hop);
 	hop.since = life->since;
 	life->since = hop.time;
 	life->state = hop.newstate;
 	filter_and_emit(ctx, life, &hop, skaddr);
-	if (hop.newstate == TCP_CLOSE)
-		end_life(sk);
 	return 0;
 }

@@ -130,6 +130,9 @@ func (t *Tracker) firstSynAck(e *event.Event) uint64 {
 	by := handshakeBy(e)
 	first := t.halfOpen[by]
 	delete(t.halfOpen, by)
+	if e.Facts.Retransmits == 0 { // it was another handshake's, which has failed
+		return 0
+	}
 	return first
 }
 

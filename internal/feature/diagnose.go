@@ -43,6 +43,10 @@ func (l *List) diagnose(err error) string {
 			return result.Sentence()
 		}
 	}
+	var missing *Missing
+	if errors.As(err, &missing) {
+		return missing.What
+	}
 	if log := verifierLog(err); log != nil {
 		return "the kernel's verifier rejects a program, which should not be: " +
 			"please report it with the output of tcpstates doctor --json; its last words are\n" + lastLines(log)
@@ -51,7 +55,7 @@ func (l *List) diagnose(err error) string {
 		return l.policy(err).Sentence()
 	}
 	if errors.Is(err, unix.ENOMEM) {
-		return "the kernel has no memory for the maps: give a smaller --buffer, or raise the memory limit of the cgroup"
+		return "the kernel has no memory for the maps: raise the memory limit of the cgroup, or give a smaller --buffer"
 	}
 	if result := l.Ask(BTF); result.Answer == No {
 		return result.Sentence()

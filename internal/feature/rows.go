@@ -128,7 +128,7 @@ var rows = []Row{
 	PerfEventArray: {Name: "perf event array", For: "events where there is no ring buffer",
 		Without: "nothing can bring events", Unless: []ID{RingBuffer}, probe: perfEventArray},
 	GlobalData: {Name: "global data", For: "settings of the programs",
-		Without: "filters are applied after the kernel", probe: globalData},
+		Without: "the programs look their settings up in a map", probe: globalData},
 	IterTaskFile: {Name: "iter/task_file", For: "owners of older sockets",
 		Without: "older sockets have no owner in a trace", probe: iterTaskFile},
 	IterTCP: {Name: "iter/tcp", For: "older sockets, the end of TIME_WAIT",

@@ -104,12 +104,8 @@ type transportRow struct {
 }
 
 var transports = []*transportRow{
-	{"ring", "ring buffer", feature.RingBuffer, byRing, func(events *ebpf.Map, _ *Options) (transport, error) {
-		return newRing(events)
-	}},
-	{"perf", "perf event array", feature.PerfEventArray, byPerf, func(events *ebpf.Map, o *Options) (transport, error) {
-		return newPerCPU(events, o.BufferSize, o.Clock)
-	}},
+	{"ring", "ring buffer", feature.RingBuffer, byRing, openRing},
+	{"perf", "perf event array", feature.PerfEventArray, byPerf, openPerCPU},
 }
 
 // BackendNames and TransportNames are what ParseBackend and ParseTransport
@@ -182,9 +178,6 @@ func chooseBackend(list *feature.List, wanted Backend) (*backend, error) {
 		}
 		refusal = missing
 	}
-	if wanted.row != nil {
-		return nil, refusal
-	}
 	return nil, list.Diagnose(refusal)
 }
 
@@ -199,9 +192,6 @@ func chooseTransport(list *feature.List, wanted Transport) (*transportRow, error
 			return row, nil
 		}
 		refusal = missing
-	}
-	if wanted.row != nil {
-		return nil, refusal
 	}
 	return nil, list.Diagnose(refusal)
 }

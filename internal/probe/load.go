@@ -209,5 +209,6 @@ func (t *Tracer) start(o *Options) (err error) {
 	if t.transport, err = t.choice.transport.open(t.objects.Maps["events"], o); err != nil {
 		return err
 	}
+	t.nap = napFor(t.transport.size())
 	return t.attach()
 }

@@ -4,14 +4,15 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/perf"
 
+	"tcpstates/internal/feature"
 	"tcpstates/internal/wire"
 )
 
@@ -27,6 +28,7 @@ type perCPU struct {
 	held    []timed // in the order of their time up to the last sweep
 	next    int     // the first of held that was not given yet
 	ready   int     // the first of held that must wait
+	room    int // bytes of records that fit into all buffers
 	missed  uint64
 	flushed bool
 }
@@ -41,13 +43,20 @@ type timed struct {
 // time (kernel/softirq.c, MAX_SOFTIRQ_TIME).
 const settle = 10 * time.Millisecond
 
-// newPerCPU gives each CPU its part of the size.
-func newPerCPU(events *ebpf.Map, size int, clock Clock) (*perCPU, error) {
-	reader, err := perf.NewReader(events, max(size/runtime.NumCPU(), os.Getpagesize()))
+// openPerCPU gives each CPU its part of the size: a power of two, as the kernel
+// wants it, and at least a page.
+func openPerCPU(events *ebpf.Map, o *Options) (transport, error) {
+	part := uint(o.BufferSize) / uint(events.MaxEntries())
+	part = max(1<<(bits.Len(part)-1), uint(os.Getpagesize()))
+	reader, err := perf.NewReader(events, int(part))
 	if err != nil {
-		return nil, fmt.Errorf("map the perf event buffers: %w", err)
+		return nil, &feature.Missing{
+			What: "the buffers to user space cannot be locked into memory: give a smaller --buffer, " +
+				"or raise the limit (ulimit -l, LimitMEMLOCK in a service), or run it as root or with CAP_IPC_LOCK",
+			Err: fmt.Errorf("map the perf event buffers: %w", err),
+		}
 	}
-	return &perCPU{reader: reader, clock: clock}, nil
+	return &perCPU{reader: reader, clock: o.Clock, room: int(part) * int(events.MaxEntries())}, nil
 }
 
 func (p *perCPU) read() ([]byte, error) {
@@ -72,23 +81,41 @@ func (p *perCPU) sweep() error {
 	if len(p.held) > 0 {
 		deadline = p.clock.In(settle)
 	}
-	err := p.take(deadline)
-	if errors.Is(err, os.ErrDeadlineExceeded) && len(p.held) == 0 {
+	switch err := p.take(deadline); {
+	case errors.Is(err, perf.ErrFlushed):
+		p.flushed = true
+	case errors.Is(err, os.ErrDeadlineExceeded) && len(p.held) > 0:
+	case err != nil:
 		return err
 	}
 	begun := monotonic()
-	for past := p.clock.In(-time.Second); err == nil; {
-		err = p.take(past)
-	}
-	switch {
-	case errors.Is(err, perf.ErrFlushed):
-		p.flushed = true
-	case !errors.Is(err, os.ErrDeadlineExceeded):
-		return err
+	// What the reader had begun before that, and then all that there is.
+	for range 2 {
+		if err := p.drain(); err != nil {
+			return err
+		}
 	}
 	slices.SortStableFunc(p.held, func(a, b timed) int { return cmp.Compare(a.time, b.time) })
 	for p.ready < len(p.held) && (p.flushed || p.held[p.ready].time+uint64(settle) < begun) {
 		p.ready++
+	}
+	return nil
+}
+
+// drain reads what there is. In a storm that does not end it stops when it has
+// read all buffers over at least.
+func (p *perCPU) drain() error {
+	past := p.clock.In(-time.Second)
+	for n := 0; n <= p.room; n += wire.Size {
+		switch err := p.take(past); {
+		case errors.Is(err, perf.ErrFlushed):
+			p.flushed = true
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil
+		case err != nil:
+			return err
+		}
 	}
 	return nil
 }

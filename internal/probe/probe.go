@@ -104,7 +104,7 @@ func Open(o Options) (*Tracer, error) {
 	if o.AcceptProbe && !choice.backend.knows.Facts {
 		return nil, &feature.Missing{What: "--accept-probe needs the kernel's type information, which the backend tracepoint does without: leave it out"}
 	}
-	t := &Tracer{choice: choice, clock: o.Clock, nap: napFor(o.BufferSize), unread: true}
+	t := &Tracer{choice: choice, clock: o.Clock, unread: true}
 	if err := t.load(list, o); err != nil {
 		return nil, list.Diagnose(err)
 	}

@@ -38,7 +38,7 @@ type ring struct {
 	record ringbuf.Record
 }
 
-func newRing(events *ebpf.Map) (*ring, error) {
+func openRing(events *ebpf.Map, _ *Options) (transport, error) {
 	reader, err := ringbuf.NewReader(events)
 	if err != nil {
 		return nil, fmt.Errorf("map the ring buffer: %w", err)
