@@ -37,6 +37,8 @@ type tracer interface {
 	// Backend names the kernel mechanisms in use, Knows says what they tell.
 	Backend() string
 	Knows() probe.Knows
+	// Refused is why better ones are not, if they should be.
+	Refused() error
 	Stop()
 	Totals() (probe.Totals, error)
 	Close() error

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -73,6 +74,7 @@ type fake struct {
 
 	minisockErr error
 	less        string // than the best backend tells
+	refused     error
 
 	became    *privilege.User
 	becomeErr error
@@ -115,6 +117,7 @@ func (n noMinisocks) List(uint32, func(wire.Minisock)) (snapshot.Space, error) {
 
 func (f *fake) Pending() bool   { return len(f.events) > 0 }
 func (f *fake) Backend() string { return "fake" }
+func (f *fake) Refused() error  { return f.refused }
 func (f *fake) Knows() probe.Knows {
 	return probe.Knows{Sockets: f.less == "", Facts: true, Less: f.less}
 }
@@ -145,7 +148,7 @@ func transitions(n int) []event.Event {
 func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code int, stderr string) {
 	t.Helper()
 	f.stopped = make(chan struct{})
-	var said bytes.Buffer
+	var said shared
 	a := &app{
 		stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
 		missingForWalk: func() string { return f.missing },
@@ -155,7 +158,19 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 	}
 	code = a.run(t.Context(), args)
-	return code, afterHeader(said.String())
+	return code, afterHeader(said.text.String())
+}
+
+// shared is what two goroutines may write.
+type shared struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
 }
 
 func TestHeader(t *testing.T) {
@@ -166,6 +181,17 @@ func TestHeader(t *testing.T) {
 	f.less = "no this, no that"
 	if got, want := header(f), "tracing with fake (no this, no that; see tcpstates doctor)"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestRefusedProgramsAreTold(t *testing.T) {
+	f := &fake{events: transitions(1), refused: errors.New("R1 is not a pointer")}
+	for _, args := range []string{"-n1", "-n1 -v"} {
+		_, said := runCommand(t, f, io.Discard, strings.Fields(args)...)
+		if !strings.HasPrefix(said, "tcpstates: this kernel's verifier rejects programs that tell more: please report it") ||
+			strings.Contains(said, "R1") != strings.Contains(args, "-v") {
+			t.Errorf("%s: stderr is %q", args, said)
+		}
 	}
 }
 
@@ -186,7 +212,7 @@ func TestCountEndsTheTrace(t *testing.T) {
 	if lines := strings.Count(out.String(), "\n"); code != 0 || lines != 4 {
 		t.Errorf("exit code %d, %d lines:\n%s", code, lines, &out)
 	}
-	if want := "tcpstates: 3 transitions shown, 0 events lost in the ring buffer, 0 missed by recursion\n"; said != want {
+	if want := "tcpstates: 3 transitions shown, 0 events lost in the buffer, 0 missed by recursion\n"; said != want {
 		t.Errorf("stderr is %q, want %q", said, want)
 	}
 }
@@ -198,7 +224,7 @@ func TestDurationEndsTheTrace(t *testing.T) {
 	if code != 0 || !strings.Contains(out.String(), `"shown":2,"lost":7,"missed":1,"gaps":4,"evicted":0,"unfollowed":0}`) {
 		t.Errorf("exit code %d:\n%s", code, &out)
 	}
-	if !strings.HasPrefix(said, "tcpstates: 2 transitions shown, 7 events lost in the ring buffer, 1 missed by recursion; 4 times") {
+	if !strings.HasPrefix(said, "tcpstates: 2 transitions shown, 7 events lost in the buffer, 1 missed by recursion; 4 times") {
 		t.Errorf("stderr is %q", said)
 	}
 }

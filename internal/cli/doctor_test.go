@@ -69,24 +69,24 @@ func TestReportLayout(t *testing.T) {
 	missing := &feature.Missing{What: "tracing needs a right: run it as root", Err: unix.EPERM}
 	works, fails := madeUpReport(madeUp, nil), madeUpReport(without(feature.Capabilities), missing)
 	for name, text := range map[string][]byte{
-		"doctor-80":      reportLayout{width: 80}.text(works),
-		"doctor-200":     reportLayout{width: 200}.text(works),
-		"doctor-color":   reportLayout{width: 80, color: true}.text(works),
-		"doctor-fail-80": reportLayout{width: 80}.text(fails),
+		"80":      reportLayout{width: 80}.text(works),
+		"200":     reportLayout{width: 200}.text(works),
+		"color":   reportLayout{width: 80, color: true}.text(works),
+		"fail-80": reportLayout{width: 80}.text(fails),
 	} {
-		golden.Check(t, "../../testdata/golden/"+name+".txt", string(text))
+		golden.Check(t, "../../testdata/doctor/"+name+".txt", string(text))
 		for line := range strings.Lines(string(text)) {
-			if strings.Contains(name, "-80") && len([]rune(strings.TrimSuffix(line, "\n"))) > 80 {
+			if strings.HasSuffix(name, "80") && len([]rune(strings.TrimSuffix(line, "\n"))) > 80 {
 				t.Errorf("%s: %q is too long", name, line)
 			}
 		}
 	}
-	for name, r := range map[string]*report{"doctor-json": works, "doctor-fail-json": fails} {
+	for name, r := range map[string]*report{"json": works, "fail-json": fails} {
 		var out bytes.Buffer
 		if err := (&app{stdout: &out}).writeReport(r, true); err != nil {
 			t.Fatal(err)
 		}
-		golden.Check(t, "../../testdata/golden/"+name+".txt", out.String())
+		golden.Check(t, "../../testdata/doctor/"+name+".txt", out.String())
 	}
 }
 
@@ -158,7 +158,7 @@ func TestWrap(t *testing.T) {
 // rehearsed is a life of the three sockets as it should be seen.
 func rehearsed() (r *rehearsal, here, there netip.AddrPort) {
 	here, there = netip.MustParseAddrPort("127.0.0.1:80"), netip.MustParseAddrPort("127.0.0.1:4000")
-	r = &rehearsal{pid: 7, lives: map[uint64][]event.Event{}}
+	r = &rehearsal{pid: 7, pidsKnown: true, lives: map[uint64][]event.Event{}}
 	for i, socket := range []struct {
 		way           []event.State
 		local, remote netip.AddrPort

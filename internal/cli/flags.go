@@ -39,7 +39,7 @@ func (p *ports) String() string { return p.list }
 // Type implements pflag.Value.
 func (p *ports) Type() string { return "PORTS" }
 
-// byteSize is a flag that takes the size of the ring buffer.
+// byteSize is a flag that takes the size of the buffer to user space.
 type byteSize int
 
 const maxBuffer = 1 << 30

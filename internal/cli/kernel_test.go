@@ -263,7 +263,7 @@ func TestStormThroughTheCommand(t *testing.T) {
 	if last.Type != "stop" || last.Shown != uint64(len(events)) || last.Lost != 0 || last.Missed != 0 {
 		t.Errorf("the last record is %+v after %d events", last, len(events))
 	}
-	if want := strconv.Itoa(len(events)) + " transitions shown, 0 events lost in the ring buffer, 0 missed by recursion"; !strings.Contains(said, want) {
+	if want := strconv.Itoa(len(events)) + " transitions shown, 0 events lost in the buffer, 0 missed by recursion"; !strings.Contains(said, want) {
 		t.Errorf("stderr is %q, want %q in it", said, want)
 	}
 }
@@ -454,7 +454,7 @@ func withCaps(caps ...uintptr) *syscall.SysProcAttr {
 func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	cmd := command(t, "--duration", "1ms", "-v")
 	cmd.SysProcAttr = withCaps(unix.CAP_BPF, unix.CAP_PERFMON)
-	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("0 events lost in the ring buffer")) {
+	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("0 events lost in the buffer")) {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -158,7 +158,7 @@ func TestPrivilegesThatStay(t *testing.T) {
 				}
 			}
 			requireStatus()
-			if said := trace.end(t); !strings.Contains(said, " 0 events lost in the ring buffer, 0 missed") {
+			if said := trace.end(t); !strings.Contains(said, " 0 events lost in the buffer, 0 missed") {
 				t.Errorf("stderr is %q", said)
 			}
 		})
@@ -183,7 +183,7 @@ func TestDropAmidEvents(t *testing.T) {
 	trace := startLive(t, out, "-o", "json", "--drop-to", "nobody")
 	kerneltest.Storm(t, ns, 100)
 	said := trace.end(t)
-	if !strings.Contains(said, " 0 events lost in the ring buffer, 0 missed") || strings.Contains(said, "gap") {
+	if !strings.Contains(said, " 0 events lost in the buffer, 0 missed") || strings.Contains(said, "gap") {
 		t.Errorf("stderr is %q", said)
 	}
 	if text, err := os.ReadFile(out.Name()); err != nil || bytes.Count(text, []byte(`"type":"transition"`)) < 1000 {
@@ -226,7 +226,7 @@ func TestTraceWithoutPrivileges(t *testing.T) {
 			if opened.Contain != place {
 				t.Errorf("it is in the container %s: %+v", place, opened)
 			}
-			if said := trace.end(t); !strings.Contains(said, " 0 events lost in the ring buffer, 0 missed") ||
+			if said := trace.end(t); !strings.Contains(said, " 0 events lost in the buffer, 0 missed") ||
 				strings.Contains(said, "not followed") {
 				t.Errorf("stderr is %q", said)
 			}

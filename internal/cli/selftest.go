@@ -196,11 +196,14 @@ func (r *rehearsal) await(transitions int) error {
 	return nil
 }
 
-// take keeps a transition of ours. Some of a socket's do not have its ports.
+// take keeps a transition of ours. Some of a socket's do not have its ports; once
+// it is closed, another socket may have its address.
 func (r *rehearsal) take(e *event.Event) {
 	r.lost += e.Lost
-	_, known := r.lives[e.SkAddr]
-	ours := e.Local.Port() == r.port || e.Remote.Port() == r.port
+	life := r.lives[e.SkAddr]
+	known := len(life) > 0 && life[len(life)-1].NewState != event.Close
+	here := addrPort(r.listener.Addr())
+	ours := len(life) == 0 && (e.Local == here || e.Remote == here)
 	if e.Kind == event.KindTransition && (known || ours) {
 		r.lives[e.SkAddr] = append(r.lives[e.SkAddr], *e)
 	}

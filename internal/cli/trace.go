@@ -90,6 +90,11 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		return err
 	}
 	fmt.Fprintln(a.stderr, "tcpstates: "+header(source))
+	if err := source.Refused(); err != nil {
+		fmt.Fprintln(a.stderr, "tcpstates: this kernel's verifier rejects programs that tell more: "+
+			"please report it with the output of tcpstates doctor --json")
+		flags.notef(a, "%v", err)
+	}
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
 	options := flags.options(a)
@@ -128,8 +133,12 @@ func header(source tracer) string {
 
 // account tells in a sentence how much of what happened was shown.
 func account(what string, stop event.Stop) string {
-	text := fmt.Sprintf("%d %s shown, %d events lost in the ring buffer, %d missed by recursion",
-		stop.Shown, what, stop.Lost, stop.Missed)
+	text := fmt.Sprintf("%d %s shown, %d events lost in the buffer, ", stop.Shown, what, stop.Lost)
+	if stop.MissedUnknown {
+		text += "and nobody knows how many missed by recursion"
+	} else {
+		text += fmt.Sprintf("%d missed by recursion", stop.Missed)
+	}
 	if stop.Gaps > 0 {
 		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
 			"this kernel did not run the programs for all of them", stop.Gaps)
@@ -194,7 +203,7 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	if err = errors.Join(err, r.way.sink.Flush()); err != nil {
 		return stop, pipeline.Writing(err)
 	}
-	// Beside the trace, because events must not wait in the ring buffer.
+	// Beside the trace, because events must not wait in the buffer.
 	var seeding sync.WaitGroup
 	defer seeding.Wait()
 	seeding.Go(func() {
@@ -216,9 +225,10 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 		return stop, err
 	}
 	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
+	stop.MissedUnknown = totals.MissedUnknown
 	stop.Evicted, stop.Unfollowed = r.way.forgotten()
 	stop.Wall = r.clock.Now()
-	r.flags.notef(r.app, "%d records through the ring buffer, %d recovered by the second program; %d connections are still followed",
+	r.flags.notef(r.app, "%d records through the buffer, %d recovered by the second program; %d connections are still followed",
 		totals.Emitted, totals.Recovered, r.way.tracked())
 	return stop, pipeline.Writing(r.way.sink.Stop(stop))
 }

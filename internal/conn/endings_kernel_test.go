@@ -497,7 +497,7 @@ func TestEndings(t *testing.T) {
 				if !k.knows.Sockets && slices.Contains(ofMinisocks, test.name) {
 					t.Skip("this backend follows no minisocks")
 				}
-				if slices.Contains(ofKilledMinisocks, test.name) && !killsMinisocks(t) {
+				if slices.Contains(ofKilledMinisocks, test.name) && feature.OlderThan(6, 1) {
 					t.Skip("ss -K leaves minisocks alone on this kernel")
 				}
 				ns := spaces[test.name]
@@ -527,16 +527,6 @@ func TestEndings(t *testing.T) {
 			})
 		}
 	})
-}
-
-// killsMinisocks tells whether sock_diag destroys minisocks on this kernel.
-func killsMinisocks(t *testing.T) bool {
-	t.Helper()
-	var major, minor int
-	if _, err := fmt.Sscanf(feature.KernelRelease(), "%d.%d", &major, &minor); err != nil {
-		t.Fatal(err)
-	}
-	return major > 6 || major == 6 && minor >= 1
 }
 
 // followOrphans makes of orphans in FIN_WAIT2, to which the peer's FIN has come

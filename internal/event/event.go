@@ -232,10 +232,12 @@ type Stop struct {
 	Wall int64
 	// Shown transitions were written out.
 	Shown uint64
-	// Lost transitions found the ring buffer full.
+	// Lost transitions found the buffer full.
 	Lost uint64
 	// Missed transitions went by while the programs were interrupted.
 	Missed uint64
+	// MissedUnknown says that nobody knows how many they were.
+	MissedUnknown bool
 	// Gaps were found between two transitions of one socket, which must have
 	// had another between them; the second of the two has no duration.
 	Gaps uint64

@@ -262,7 +262,7 @@ func (l *List) iterator(target, since string) Result {
 func hasTracepoint(name string) func(*List) Result {
 	return func(l *List) Result {
 		kernel, err := l.KernelTypes()
-		if err != nil {
+		if err != nil || !hasType(kernel, traced) { // before Linux 5.5 none has one
 			// Attaching to sys_exit would slow all processes for a moment.
 			if name == "sys_exit" {
 				return Result{Reason: "not known without BTF"}
@@ -270,9 +270,15 @@ func hasTracepoint(name string) func(*List) Result {
 			err = try(&ebpf.ProgramSpec{Type: ebpf.RawTracepoint, Instructions: nothing()}, attachRaw(name))
 			return l.tried(err, "the kernel has no such tracepoint", "")
 		}
-		if _, err := kernel.AnyTypeByName("btf_trace_" + name); err != nil {
-			return Result{Answer: No, Err: err, Reason: "the kernel has no such tracepoint"}
+		if !hasType(kernel, name) {
+			return Result{Answer: No, Reason: "the kernel has no such tracepoint"}
 		}
 		return yes("")
 	}
+}
+
+// hasType tells whether there is a type of the tracepoint's probe functions.
+func hasType(kernel *btf.Spec, tracepoint string) bool {
+	_, err := kernel.AnyTypeByName("btf_trace_" + tracepoint)
+	return err == nil
 }

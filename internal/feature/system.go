@@ -169,6 +169,10 @@ func (s system) tracefs() (fs.FS, error) {
 	return fs.Sub(s.root, strings.TrimPrefix(path, "/"))
 }
 
+// OlderThan tells whether the running kernel is older than Linux major.minor;
+// false if its release says nothing of that.
+func OlderThan(major, minor int) bool { return thisSystem().olderThan(major, minor) }
+
 func (s system) olderThan(major, minor int) bool {
 	var haveMajor, haveMinor int
 	if n, _ := fmt.Sscanf(s.release, "%d.%d", &haveMajor, &haveMinor); n != 2 {

@@ -84,7 +84,9 @@ func (j *jsonLines) Stop(s event.Stop) error {
 	line = j.appendTime(line, s.Wall)
 	line = appendNumber(line, "shown", s.Shown)
 	line = appendNumber(line, "lost", s.Lost)
-	line = appendNumber(line, "missed", s.Missed)
+	if !s.MissedUnknown {
+		line = appendNumber(line, "missed", s.Missed)
+	}
 	line = appendNumber(line, "gaps", s.Gaps)
 	line = appendNumber(line, "evicted", s.Evicted)
 	line = appendNumber(line, "unfollowed", s.Unfollowed)

@@ -221,7 +221,7 @@ func (t *table) appendLost(line []byte, e *event.Event) []byte {
 // appendLoss appends the sentence that tells a person of a loss.
 func appendLoss(line []byte, n uint64) []byte {
 	line = strconv.AppendUint(append(line, "-- "...), n, 10)
-	return append(line, " events lost: ring buffer full, see --buffer --"...)
+	return append(line, " events lost: buffer full, see --buffer --"...)
 }
 
 // Flush implements pipeline.Sink. A terminal that changed its size since the

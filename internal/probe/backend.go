@@ -33,7 +33,10 @@ type backend struct {
 	// first and then are the programs on the tracepoint of transitions, in
 	// this order.
 	programs []string
-	knows    Knows
+	// countsMisses tells whether the kernel counts the runs that it skips; nil
+	// means that it does, or skips none.
+	countsMisses func() bool
+	knows        Knows
 }
 
 // Knows says what a trace can tell by the backend that it uses.
@@ -87,6 +90,8 @@ var backends = []*backend{
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadTracepoint, bpf.LoadTracepointPerf},
 		attach:   (*Tracer).attachClassic,
 		programs: []string{"single"},
+		// Since Linux 6.7 (bpf_prog_inc_misses_counters in trace_call_bpf).
+		countsMisses: func() bool { return !feature.OlderThan(6, 7) },
 		knows: Knows{Less: "only what the tracepoint itself says: no reasons of ends, no handshakes, no retransmissions, " +
 			"no network namespaces, no owners of accepted connections"},
 	},
@@ -158,17 +163,20 @@ func (c Choice) String() string {
 
 // Choose finds the best way to trace that the machine has, or says why it has
 // not the one that the options name, or none.
-func Choose(list *feature.List, o *Options) (c Choice, err error) {
-	if c.backend, err = chooseBackend(list, o.Backend); err != nil {
+func Choose(list *feature.List, o *Options) (Choice, error) { return choose(list, o, backends) }
+
+// choose finds it among these backends.
+func choose(list *feature.List, o *Options, among []*backend) (c Choice, err error) {
+	if c.backend, err = chooseBackend(list, o.Backend, among); err != nil {
 		return c, err
 	}
 	c.transport, err = chooseTransport(list, o.Transport)
 	return c, err
 }
 
-func chooseBackend(list *feature.List, wanted Backend) (*backend, error) {
+func chooseBackend(list *feature.List, wanted Backend, among []*backend) (*backend, error) {
 	var refusal error
-	for _, row := range backends {
+	for _, row := range among {
 		if wanted.row != nil && wanted.row != row {
 			continue
 		}

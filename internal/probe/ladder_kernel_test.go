@@ -1,11 +1,17 @@
 package probe
 
 import (
+	"errors"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
 	"tcpstates/internal/event"
+	"tcpstates/internal/feature"
 	"tcpstates/internal/kerneltest"
 )
 
@@ -227,5 +233,32 @@ func TestTypesFileThatHoldsNone(t *testing.T) {
 			tracer.Close()
 			t.Errorf("traces with the types of %s", file)
 		}
+	}
+}
+
+// TestRejectedProgramsAreNotTheEnd has the verifier reject the best backend's.
+func TestRejectedProgramsAreNotTheEnd(t *testing.T) {
+	kerneltest.Require(t)
+	best, err := Choose(NewList(&Options{}), &Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := best.backend.specs
+	t.Cleanup(func() { best.backend.specs = good })
+	best.backend.specs[byRing] = func() (*ebpf.CollectionSpec, error) {
+		spec, err := good[byRing]()
+		if err == nil {
+			spec.Programs["first"].Instructions = asm.Instructions{asm.Return()} // of nothing
+		}
+		return spec, err
+	}
+	c := trace(t, Options{})
+	if c.choice.backend == best.backend || c.Refused() == nil {
+		t.Errorf("it traces with %v, for %v", c.choice, c.Refused())
+	}
+	_, err = Open(Options{Backend: Backend{best.backend}, Clock: kerneltest.SteadyClock{}})
+	var missing *feature.Missing
+	if !errors.As(err, &missing) || !strings.Contains(missing.What, "the kernel's verifier rejects a program") {
+		t.Errorf("by force it ends in %v", err)
 	}
 }

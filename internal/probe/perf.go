@@ -28,7 +28,7 @@ type perCPU struct {
 	held    []timed // in the order of their time up to the last sweep
 	next    int     // the first of held that was not given yet
 	ready   int     // the first of held that must wait
-	room    int // bytes of records that fit into all buffers
+	room    int     // bytes of records that fit into all buffers
 	missed  uint64
 	flushed bool
 }

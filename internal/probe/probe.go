@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,7 @@ type Tracer struct {
 
 	resets             resetNames
 	typesOfTracepoints bool // the kernel's types tell which tracepoints there are
+	refused            error
 
 	unread   bool   // the transport had nothing more to give
 	sinceAsk int    // records since the losses were last asked for
@@ -97,16 +99,9 @@ func Open(o Options) (*Tracer, error) {
 	if _, err := list.KernelTypes(); err != nil && o.TypesFile != "" {
 		return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
 	}
-	choice, err := Choose(list, &o)
+	t, err := loadBest(list, &o)
 	if err != nil {
 		return nil, err
-	}
-	if o.AcceptProbe && !choice.backend.knows.Facts {
-		return nil, &feature.Missing{What: "--accept-probe needs the kernel's type information, which the backend tracepoint does without: leave it out"}
-	}
-	t := &Tracer{choice: choice, clock: o.Clock, unread: true}
-	if err := t.load(list, o); err != nil {
-		return nil, list.Diagnose(err)
 	}
 	if err := t.start(&o); err != nil {
 		t.Close()
@@ -115,17 +110,51 @@ func Open(o Options) (*Tracer, error) {
 	return t, nil
 }
 
+// loadBest loads the best backend of those that the options allow whose programs
+// the kernel's verifier takes.
+func loadBest(list *feature.List, o *Options) (*Tracer, error) {
+	var refused error
+	for among := backends; ; {
+		choice, err := choose(list, o, among)
+		if err != nil && refused != nil {
+			return nil, list.Diagnose(refused)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if o.AcceptProbe && !choice.backend.knows.Facts {
+			return nil, &feature.Missing{What: "--accept-probe needs the kernel's type information, which the backend tracepoint does without: leave it out"}
+		}
+		t := &Tracer{choice: choice, clock: o.Clock, unread: true, refused: refused}
+		err = t.load(list, *o)
+		var verifier *ebpf.VerifierError
+		switch {
+		case err == nil:
+			return t, nil
+		case !errors.As(err, &verifier) || o.Backend.row != nil:
+			return nil, list.Diagnose(err)
+		case refused == nil:
+			refused = fmt.Errorf("the backend %s: %w", choice.backend.name, err)
+		}
+		among = among[slices.Index(among, choice.backend)+1:]
+	}
+}
+
+// Refused is why a better backend is not used that the machine should have: the
+// kernel's verifier has rejected its programs. It is nil as a rule.
+func (t *Tracer) Refused() error { return t.refused }
+
 // Backend names the kernel mechanisms that the trace uses.
 func (t *Tracer) Backend() string { return t.choice.String() }
 
 // Knows says what the trace can tell.
 func (t *Tracer) Knows() Knows { return t.choice.backend.knows }
 
-// maxNap is how long an event may wait in the ring buffer before it is read,
+// maxNap is how long an event may wait in the buffer before it is read,
 // well below the 50 ms that a person notices.
 const maxNap = 10 * time.Millisecond
 
-// napFor is how long the reader may sleep between sweeps of a ring buffer of
+// napFor is how long the reader may sleep between sweeps of a buffer of
 // so many bytes. The default one then fills by a tenth at the highest rate
 // that two CPUs were seen to reach, 430,000 transitions/s; smaller ones get
 // proportionally less.
@@ -139,7 +168,7 @@ const tick = 250 * time.Millisecond
 // Read implements pipeline.Source. After Stop it gives what the programs had
 // sent until then, and io.EOF.
 func (t *Tracer) Read(e *event.Event) error {
-	// Once a ring buffer's worth of records, or when there is no more to read,
+	// Once a buffer's worth of records, or when there is no more to read,
 	// is soon enough to learn of losses: none happens in between.
 	if t.unread || t.sinceAsk*wire.Size >= t.transport.size() {
 		t.sinceAsk = 0
@@ -219,7 +248,7 @@ func (t *Tracer) stop() {
 	t.stopped.Store(true)
 	_ = t.detach() // errors leave nothing to do: the programs go with the process
 	// A program may still be running on another CPU; this waits for an RCU
-	// grace period, so that its record is in the ring buffer.
+	// grace period, so that its record is in the buffer.
 	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
 	if t.transport != nil {
 		_ = t.transport.flush()

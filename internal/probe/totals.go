@@ -15,6 +15,8 @@ type Totals struct {
 	// Missed transitions were seen by neither of the two programs, or not by the
 	// one that there is.
 	Missed uint64
+	// MissedUnknown says that the kernel does not count them.
+	MissedUnknown bool
 	// Recovered transitions were missed by the first and seen by the twin.
 	Recovered uint64
 	// Gaps were found between two transitions of one socket.
@@ -32,6 +34,7 @@ func (t *Tracer) Totals() (Totals, error) {
 		return Totals{}, fmt.Errorf("read the programs' statistics: %w", err)
 	}
 	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps}
+	totals.MissedUnknown = t.choice.backend.countsMisses != nil && !t.choice.backend.countsMisses()
 	// What the first did not handle, the twin did, or nobody.
 	if unhandled := stats.RecursionMisses + c.Deferred; unhandled > c.Recovered {
 		totals.Missed = unhandled - c.Recovered
