@@ -66,6 +66,78 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
+// TestRecordingsAsLesserBackendsTellThem takes from the recordings what other
+// backends than the best do not know: less is concluded, and nothing else.
+func TestRecordingsAsLesserBackendsTellThem(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(recordings, "*.rec"))
+	if err != nil || len(files) < 30 {
+		t.Fatalf("%d recordings, %v", len(files), err)
+	}
+	same := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := record.Read(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _ := replay(t, conn.DefaultMaxConns, in)
+		told := map[[2]string]event.End{}
+		for _, c := range ends(out) {
+			told[endsOf(&c)] = c.End
+		}
+		out, _ = replay(t, conn.DefaultMaxConns, withoutCookies(in))
+		requireAccounted(t, ends(out))
+		for _, c := range ends(out) {
+			best := told[endsOf(&c)]
+			if c.End.Reason == best.Reason && c.End.Cause == best.Cause {
+				same++
+			} else if c.End.Reason != event.ReasonNone {
+				t.Errorf("%s: %v without cookies, %v with", file, c.End, best)
+			}
+		}
+		out, _ = replay(t, conn.DefaultMaxConns, withoutFacts(in))
+		requireAccounted(t, ends(out))
+		for _, e := range out {
+			if e.Derived || e.Traffic.Known || e.Handshake.RTT != 0 || e.Handshake.Took != 0 || e.Handshake.Retransmits != 0 ||
+				e.Handshake.Way != 0 || e.End.Reason != event.ReasonNone && e.End.Reason != event.ReasonListenerClosed || e.End.Errno != 0 {
+				t.Errorf("%s: concluded of nothing: %+v", file, e)
+			}
+		}
+	}
+	if same < 60 {
+		t.Errorf("the reasons of %d ends are known without cookies", same)
+	}
+}
+
+func endsOf(e *event.Event) [2]string { return [2]string{e.Local.String(), e.Remote.String()} }
+
+// withoutCookies are the events as backends without socket storage tell them.
+func withoutCookies(in []event.Event) (out []event.Event) {
+	for _, e := range in {
+		if e.Kind == event.KindMinisock {
+			continue
+		}
+		e.SkAddr = e.Cookie | 1<<63
+		e.Cookie = 0
+		out = append(out, e)
+	}
+	return out
+}
+
+// withoutFacts are the events as the classic tracepoint tells them.
+func withoutFacts(in []event.Event) (out []event.Event) {
+	for _, e := range withoutCookies(in) {
+		if e.Kind == event.KindTransition {
+			e.Facts, e.Netns, e.UID, e.UIDUnknown, e.Accepted = event.Facts{Unknown: true}, 0, 0, true, 0
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // render shows the events as a table.
 func render(t *testing.T, of output.Subject, events []event.Event) string {
 	t.Helper()
