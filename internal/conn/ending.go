@@ -13,7 +13,7 @@ import (
 // all (TCP_LINGER2, tcp(7)).
 func Minisock(e *event.Event) event.State {
 	f := &e.Facts
-	if e.Kind != event.KindTransition || e.NewState != event.Close || f.Unknown {
+	if e.Kind != event.KindTransition || e.NewState != event.Close {
 		return event.Close
 	}
 	switch e.OldState {

@@ -13,6 +13,9 @@ func tracefs(l *List) Result {
 	if path, _, found := l.mount("tracefs"); found {
 		return yes("at " + path)
 	}
+	if l.exists("sys/kernel/debug/tracing/events") { // mounted when it is looked at
+		return yes("at /sys/kernel/debug/tracing")
+	}
 	return Result{Answer: No, Reason: "tracefs is not mounted", Remedy: "mount -t tracefs tracefs /sys/kernel/tracing"}
 }
 
