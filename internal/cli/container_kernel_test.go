@@ -36,8 +36,9 @@ func openAndClose(t *testing.T) (c connection) {
 		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
 		client, server := kerneltest.Connect(t, l)
 		c = connection{ns.Inode, portOf(client.LocalAddr()), portOf(server.LocalAddr())}
-		client.Close()
+		client.CloseWrite() // and not at once for good: in FIN_WAIT2 it would be an orphan
 		server.Close()
+		client.Close()
 		l.Close()
 	})
 	ns.Settle(t)
@@ -140,7 +141,7 @@ func TestInAContainer(t *testing.T) {
 	cmd := command(t, "-o", "json")
 	kerneltest.Sandbox(cmd, kerneltest.Container)
 	said := requireTraces(t, cmd, true, func(pid int) { requireContained(t, pid) })
-	if !strings.Contains(said, saysLess) {
+	if !strings.Contains(said, saysLess) && knowsSockets(t) {
 		t.Errorf("stderr is %q, want %q in it", said, saysLess)
 	}
 }

@@ -274,8 +274,9 @@ func connectOnce(t *testing.T, ns *kerneltest.Netns) {
 	ns.Do(t, func() {
 		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
 		client, server := kerneltest.Connect(t, l)
-		client.Close()
+		client.CloseWrite() // and not at once for good: in FIN_WAIT2 it would be an orphan
 		server.Close()
+		client.Close()
 		l.Close()
 	})
 	ns.Settle(t)
