@@ -12,9 +12,9 @@ import (
 	"tcpstates/internal/kerneltest"
 )
 
-// BenchmarkKernel measures what the programs add to a transition, by the
-// kernel's own clock of them, which itself costs some 40 ns a run: the median
-// of several storms, in which each transition runs both programs.
+// BenchmarkKernel measures what the programs of each backend add to a transition,
+// by the kernel's own clock of them, which itself costs some 40 ns a run: the
+// median of several storms, in which each transition runs all of them.
 func BenchmarkKernel(b *testing.B) {
 	kerneltest.Require(b)
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
@@ -22,16 +22,26 @@ func BenchmarkKernel(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer stats.Close()
+	for _, row := range backends {
+		for _, way := range transports {
+			b.Run(row.name+" "+way.name, func(b *testing.B) {
+				benchmarkKernel(b, Options{Backend: Backend{row}, Transport: Transport{way}})
+			})
+		}
+	}
+}
+
+func benchmarkKernel(b *testing.B, o Options) {
 	const rounds, connections = 7, 10_000
 	var perEvent []float64
 	for range rounds {
 		ns := kerneltest.NewNetns(b)
-		c := trace(b, Options{})
+		c := trace(b, o)
 		kerneltest.Storm(b, ns, connections)
 		events := len(c.end(b))
 		var total float64
-		for _, program := range []*ebpf.Program{c.objects.Programs["first"], c.objects.Programs["twin"]} {
-			s, err := program.Stats()
+		for _, name := range c.choice.backend.programs {
+			s, err := c.objects.Programs[name].Stats()
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -43,12 +43,19 @@ type timed struct {
 // time (kernel/softirq.c, MAX_SOFTIRQ_TIME).
 const settle = 10 * time.Millisecond
 
+// look is how often the buffers are looked at while there is nothing in them: with
+// settle it is below the 50 ms that a person notices.
+const look = 20 * time.Millisecond
+
 // openPerCPU gives each CPU its part of the size: a power of two, as the kernel
 // wants it, and at least a page.
 func openPerCPU(events *ebpf.Map, o *Options) (transport, error) {
 	part := uint(o.BufferSize) / uint(events.MaxEntries())
 	part = max(1<<(bits.Len(part)-1), uint(os.Getpagesize()))
-	reader, err := perf.NewReader(events, int(part))
+	// Waking the reader for each record costs the program ten times what all else
+	// of it does: the kernel does so for buffers that fill, and sweep looks by
+	// itself for the rest.
+	reader, err := perf.NewReaderWithOptions(events, int(part), perf.ReaderOptions{Watermark: int(part / 2)})
 	if err != nil {
 		return nil, &feature.Missing{
 			What: "the buffers to user space cannot be locked into memory: give a smaller --buffer, " +
@@ -77,14 +84,17 @@ func (p *perCPU) read() ([]byte, error) {
 func (p *perCPU) sweep() error {
 	p.held = slices.Delete(p.held, 0, p.next)
 	p.next, p.ready = 0, 0
-	deadline := p.deadline
+	wait := look
 	if len(p.held) > 0 {
-		deadline = p.clock.In(settle)
+		wait = settle
 	}
-	switch err := p.take(deadline); {
+	switch err := p.take(p.clock.In(wait)); {
 	case errors.Is(err, perf.ErrFlushed):
 		p.flushed = true
-	case errors.Is(err, os.ErrDeadlineExceeded) && len(p.held) > 0:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if len(p.held) == 0 && !p.clock.In(0).Before(p.deadline) {
+			return err
+		}
 	case err != nil:
 		return err
 	}
