@@ -243,51 +243,33 @@ type traceFlags struct {
 	count         positive
 	duration      span
 	buffer        byteSize
-	backend       backend
-	transport     transport
+	backend       chosen[probe.Backend]
+	transport     chosen[probe.Transport]
 	btf           string
 	dropTo        identity
 	verbose       bool
 	readyFile     string
 }
 
-// backend is a flag that takes the name of a backend.
-type backend struct {
-	probe.Backend
-	name string
+// chosen is a flag that takes one of several names.
+type chosen[T any] struct {
+	value T
+	name  string
+	parse func(name string) (T, error)
 }
 
 // Set implements pflag.Value.
-func (b *backend) Set(name string) (err error) {
-	b.Backend, err = probe.ParseBackend(name)
-	b.name = name
+func (c *chosen[T]) Set(name string) (err error) {
+	c.value, err = c.parse(name)
+	c.name = name
 	return err
 }
 
 // String implements pflag.Value.
-func (b *backend) String() string { return b.name }
+func (c *chosen[T]) String() string { return c.name }
 
 // Type implements pflag.Value.
-func (b *backend) Type() string { return "NAME" }
-
-// transport is a flag that takes the name of a transport.
-type transport struct {
-	probe.Transport
-	name string
-}
-
-// Set implements pflag.Value.
-func (t *transport) Set(name string) (err error) {
-	t.Transport, err = probe.ParseTransport(name)
-	t.name = name
-	return err
-}
-
-// String implements pflag.Value.
-func (t *transport) String() string { return t.name }
-
-// Type implements pflag.Value.
-func (t *transport) Type() string { return "NAME" }
+func (c *chosen[T]) Type() string { return "NAME" }
 
 // newTraceFlags are the flags as they are if none is given.
 func newTraceFlags() traceFlags {
@@ -306,6 +288,7 @@ func (f *traceFlags) bind(flags *pflag.FlagSet) {
 	flags.VarP(&f.count, "count", "n", "end after so many events")
 	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
 	flags.Var(&f.buffer, "buffer", "the size of the buffer between kernel and command, a power of two")
+	f.backend.parse, f.transport.parse = probe.ParseBackend, probe.ParseTransport
 	flags.Var(&f.backend, "backend", "use this backend and no other: "+strings.Join(probe.BackendNames(), ", "))
 	flags.Var(&f.transport, "transport", "use this way out of the kernel and no other: "+strings.Join(probe.TransportNames(), ", "))
 	flags.StringVar(&f.btf, "btf", "", "take the kernel's type information from this `FILE`, for a kernel that has none itself")

@@ -75,8 +75,8 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		AcceptProbe:     flags.acceptProbe,
 		PIDNamespace:    pidns,
 		BufferSize:      int(flags.buffer),
-		Backend:         flags.backend.Backend,
-		Transport:       flags.transport.Transport,
+		Backend:         flags.backend.value,
+		Transport:       flags.transport.value,
 		TypesFile:       flags.btf,
 		Clock:           a.clock,
 	})

@@ -43,21 +43,10 @@ func replay(t testing.TB, maxConns int, in []event.Event) (out []event.Event, tr
 // kernel is needed.
 func TestRecordings(t *testing.T) {
 	time.Local = time.UTC
-	files, err := filepath.Glob(filepath.Join(recordings, "*.rec"))
-	if err != nil || len(files) < 30 {
-		t.Fatalf("%d recordings, %v", len(files), err)
-	}
-	for _, file := range files {
+	for _, file := range recorded(t) {
 		name := strings.TrimSuffix(filepath.Base(file), ".rec")
 		t.Run(name, func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in, err := record.Read(bytes.NewReader(text))
-			if err != nil {
-				t.Fatal(err)
-			}
+			in := read(t, file)
 			out, _ := replay(t, conn.DefaultMaxConns, in)
 			requireAccounted(t, ends(out))
 			got := render(t, output.OfTransitions, out) + "\n" + render(t, output.OfConns, out)
@@ -66,23 +55,35 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
-// TestRecordingsAsLesserBackendsTellThem takes from the recordings what other
-// backends than the best do not know: less is concluded, and nothing else.
-func TestRecordingsAsLesserBackendsTellThem(t *testing.T) {
+// recorded are the files of all recordings.
+func recorded(t *testing.T) []string {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(recordings, "*.rec"))
 	if err != nil || len(files) < 30 {
 		t.Fatalf("%d recordings, %v", len(files), err)
 	}
+	return files
+}
+
+func read(t *testing.T, file string) []event.Event {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := record.Read(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// TestRecordingsAsLesserBackendsTellThem takes from the recordings what other
+// backends than the best do not know: less is concluded, and nothing else.
+func TestRecordingsAsLesserBackendsTellThem(t *testing.T) {
 	same := 0
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in, err := record.Read(bytes.NewReader(text))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, file := range recorded(t) {
+		in := read(t, file)
 		out, _ := replay(t, conn.DefaultMaxConns, in)
 		told := map[[2]string]event.End{}
 		for _, c := range ends(out) {

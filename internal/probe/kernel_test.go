@@ -237,15 +237,15 @@ func TestStalePortOfAReusedSocketIsNoPort(t *testing.T) {
 	}
 }
 
-func TestOwnerIsWhoOpenedTheSocketOrItsListener(t *testing.T) {
-	kerneltest.Require(t)
-	ns := kerneltest.NewNetns(t)
-	c := trace(t, Options{})
-	helper := kerneltest.StartHelper(t, ns, "the-client")
-	var port uint16
+// connectFromHelper has another process, "the-client", connect to a listener of
+// this one, which closes first; it returns that process, which has ended, and the
+// listener's port.
+func connectFromHelper(t *testing.T, ns *kerneltest.Netns) (helper *kerneltest.Helper, port uint16) {
+	t.Helper()
+	helper = kerneltest.StartHelper(t, ns, "the-client")
 	ns.Do(t, func() {
 		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
-		port = l.Addr().(*net.TCPAddr).AddrPort().Port()
+		port = portOf(l)
 		helper.Connect(t, l.Addr())
 		server, err := l.Accept()
 		if err != nil {
@@ -257,7 +257,14 @@ func TestOwnerIsWhoOpenedTheSocketOrItsListener(t *testing.T) {
 	})
 	helper.End(t)
 	ns.Settle(t)
+	return helper, port
+}
 
+func TestOwnerIsWhoOpenedTheSocketOrItsListener(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	c := trace(t, Options{})
+	helper, port := connectFromHelper(t, ns)
 	self := event.Process{PID: uint32(os.Getpid()), Comm: ownComm(t)}
 	client := event.Process{PID: helper.PID(), Comm: event.CommOf("the-client")}
 	var current []event.Process

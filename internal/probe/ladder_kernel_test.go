@@ -90,23 +90,7 @@ func TestOwnersOnEveryRung(t *testing.T) {
 	onEveryRung(t, func(t *testing.T, o Options) {
 		ns := kerneltest.NewNetns(t)
 		c := trace(t, o)
-		helper := kerneltest.StartHelper(t, ns, "the-client")
-		var port uint16
-		ns.Do(t, func() {
-			l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
-			port = portOf(l)
-			helper.Connect(t, l.Addr())
-			server, err := l.Accept()
-			if err != nil {
-				t.Errorf("accept: %v", err)
-				return
-			}
-			server.Close()
-			l.Close()
-		})
-		helper.End(t)
-		ns.Settle(t)
-
+		helper, port := connectFromHelper(t, ns)
 		known := map[uint32]int{}
 		for _, e := range c.end(t) {
 			want := helper.PID()
