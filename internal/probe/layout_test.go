@@ -39,6 +39,7 @@ func TestLayoutsThatCannotBeRead(t *testing.T) {
 		"a number too wide":      {"offset:24;	size:2", "offset:24;	size:8"},
 		"an address too short":   {"offset:40;	size:16", "offset:40;	size:15"},
 		"no width":               {"offset:24;	size:2", "offset:24"},
+		"no place":               {"offset:24;", ""},
 		"no number":              {"offset:24", "offset:here"},
 		"beyond any record":      {"offset:24", "offset:9000"},
 		"beyond all numbers":     {"offset:24", "offset:99999999999999999999"},
