@@ -119,7 +119,7 @@ func (f *fake) Pending() bool   { return len(f.events) > 0 }
 func (f *fake) Backend() string { return "fake" }
 func (f *fake) Refused() error  { return f.refused }
 func (f *fake) Knows() probe.Knows {
-	return probe.Knows{Sockets: f.less == "", Facts: true, Less: f.less}
+	return probe.Knows{Sockets: f.less == "", Facts: f.less != "no facts", Less: f.less}
 }
 func (f *fake) Totals() (probe.Totals, error) { return f.totals, nil }
 
@@ -192,6 +192,14 @@ func TestRefusedProgramsAreTold(t *testing.T) {
 			strings.Contains(said, "R1") != strings.Contains(args, "-v") {
 			t.Errorf("%s: stderr is %q", args, said)
 		}
+	}
+}
+
+func TestWithoutFactsNothingIsSaidToFail(t *testing.T) {
+	f := &fake{less: "no facts"}
+	code, said := runCommand(t, f, io.Discard, "conns", "--failed")
+	if want := "tcpstates: --failed goes by the reasons of ends, and fake knows none: "; code != exitCannot || !strings.HasPrefix(said, want) {
+		t.Errorf("exit code %d, stderr %q, want %q", code, said, want)
 	}
 }
 

@@ -57,6 +57,7 @@ func (a *app) traceConns(ctx context.Context, flags *connsFlags, formatGiven boo
 	}
 	return a.trace(ctx, &flags.traceFlags, show{
 		format: format, subject: output.OfConns, what: "connections", keep: flags.keeps, summary: true,
+		needsReasons: flags.failed,
 	})
 }
 

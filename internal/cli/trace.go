@@ -57,6 +57,8 @@ type show struct {
 	keep func(*event.Event) bool
 	// summary says that one is wanted at the end.
 	summary bool
+	// needsReasons says that it goes by the reasons of ends.
+	needsReasons bool
 }
 
 // trace runs a live trace to its end.
@@ -85,6 +87,10 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		return err
 	}
 	defer source.Close()
+	if show.needsReasons && !source.Knows().Facts {
+		return &feature.Missing{What: "--failed goes by the reasons of ends, and " + source.Backend() +
+			" knows none: leave it out, and see tcpstates doctor for a better way to trace"}
+	}
 	// While no other goroutine needs a capability.
 	if err := a.changeUser(flags); err != nil {
 		return err

@@ -85,7 +85,7 @@ func parseField(line string) (name string, p place, err error) {
 		return "", place{}, fmt.Errorf("a field without a name: %q", line)
 	}
 	name, _, _ = strings.Cut(words[len(words)-1], "[") // an array's length
-	offset, size := uint64(maxRecord), uint64(0) // nowhere, unless the line says where
+	offset, size := uint64(maxRecord), uint64(0)       // nowhere, unless the line says where
 	for part := range strings.SplitSeq(rest, ";") {
 		key, value, _ := strings.Cut(strings.TrimSpace(part), ":")
 		switch key {

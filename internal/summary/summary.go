@@ -115,6 +115,9 @@ func (s *Summary) appendTotals(dst []byte, width int) []byte {
 	if s.connections > 0 {
 		parts = []string{plural(s.connections, "connection") + " ended", fmt.Sprintf("%d failed", s.failed)}
 	}
+	if unknown := s.ends[end{}]; unknown > 0 {
+		parts = append(parts, fmt.Sprintf("%d for an unknown reason", unknown))
+	}
 	if s.listeners > 0 {
 		parts = append(parts, plural(s.listeners, "listener")+" closed")
 	}
