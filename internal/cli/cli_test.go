@@ -185,8 +185,8 @@ func TestHeader(t *testing.T) {
 }
 
 func TestRefusedProgramsAreTold(t *testing.T) {
-	f := &fake{events: transitions(1), refused: errors.New("R1 is not a pointer")}
 	for _, args := range []string{"-n1", "-n1 -v"} {
+		f := &fake{events: transitions(1), refused: errors.New("R1 is not a pointer")}
 		_, said := runCommand(t, f, io.Discard, strings.Fields(args)...)
 		if !strings.HasPrefix(said, "tcpstates: this kernel's verifier rejects programs that tell more: please report it") ||
 			strings.Contains(said, "R1") != strings.Contains(args, "-v") {
