@@ -21,8 +21,9 @@ type unsettled struct {
 }
 
 // settling is how long an end waits: the kernel reports the reset in the same
-// run of its code.
-const settling = uint64(10 * time.Millisecond)
+// run of its code, but a virtual CPU may stand still in the middle of it for some
+// 20 ms.
+const settling = uint64(50 * time.Millisecond)
 
 func (q *queue) add(conn *event.Event, reported bool) {
 	q.all = append(q.all, unsettled{*conn, reported})

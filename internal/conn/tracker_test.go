@@ -495,7 +495,7 @@ func TestResetsAreWaitedFor(t *testing.T) {
 	reset := event.Event{Kind: event.KindResetSent, Cookie: 1, Ktime: 2100, Facts: event.Facts{Reset: "WHY"}}
 	begin := change(1, 1000, 0, event.Close, event.SynSent)
 	end := change(1, 2000, 1000, event.Established, event.Close)
-	late := event.Event{Kind: event.KindTick, Ktime: 2000 + uint64(10*time.Millisecond)}
+	late := event.Event{Kind: event.KindTick, Ktime: 2000 + uint64(50*time.Millisecond)}
 	for _, test := range []struct {
 		name string
 		in   []event.Event
