@@ -25,10 +25,6 @@ func (m *Missing) Unwrap() error { return m.Err }
 
 // Diagnose finds out why the kernel refused to load or attach the programs,
 // err being its refusal.
-func Diagnose(err error) *Missing { return NewList(Options{}).Diagnose(err) }
-
-// Diagnose finds out why the kernel refused to load or attach the programs,
-// err being its refusal.
 func (l *List) Diagnose(err error) *Missing { return &Missing{What: l.diagnose(err), Err: err} }
 
 func (l *List) diagnose(err error) string {

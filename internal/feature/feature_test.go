@@ -130,7 +130,7 @@ func TestMissingForWalk(t *testing.T) {
 }
 
 func TestMissingKeepsTheKernelsRefusal(t *testing.T) {
-	var err error = Diagnose(fs.ErrPermission)
+	var err error = NewList(Options{}).Diagnose(fs.ErrPermission)
 	if !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("%v does not wrap what the kernel said", err)
 	}

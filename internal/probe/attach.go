@@ -6,7 +6,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 )
 
 // transitions is the tracepoint that the trace lives of.
@@ -29,9 +28,7 @@ func (t *Tracer) attach() error {
 		if t.objects.Programs[aux.program] == nil {
 			continue
 		}
-		err := t.choice.backend.attach(t, aux.program, aux.tracepoint)
-		// Without types of the tracepoints only trying tells which there are.
-		if err != nil && !(errors.Is(err, unix.ENOENT) && !t.typesOfTracepoints) {
+		if err := t.choice.backend.attach(t, aux.program, aux.tracepoint); err != nil {
 			return err
 		}
 	}

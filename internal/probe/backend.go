@@ -167,35 +167,21 @@ func Choose(list *feature.List, o *Options) (Choice, error) { return choose(list
 
 // choose finds it among these backends.
 func choose(list *feature.List, o *Options, among []*backend) (c Choice, err error) {
-	if c.backend, err = chooseBackend(list, o.Backend, among); err != nil {
+	if c.backend, err = best(list, among, o.Backend.row, func(b *backend) []feature.ID { return b.needs }); err != nil {
 		return c, err
 	}
-	c.transport, err = chooseTransport(list, o.Transport)
+	c.transport, err = best(list, transports, o.Transport.row, func(t *transportRow) []feature.ID { return []feature.ID{t.needs} })
 	return c, err
 }
 
-func chooseBackend(list *feature.List, wanted Backend, among []*backend) (*backend, error) {
+// best is the first of the rows whose needs are there, or the wanted one.
+func best[T any](list *feature.List, rows []*T, wanted *T, needs func(*T) []feature.ID) (*T, error) {
 	var refusal error
-	for _, row := range among {
-		if wanted.row != nil && wanted.row != row {
+	for _, row := range rows {
+		if wanted != nil && wanted != row {
 			continue
 		}
-		missing := whatIsMissing(list, row.needs...)
-		if missing == nil {
-			return row, nil
-		}
-		refusal = missing
-	}
-	return nil, list.Diagnose(refusal)
-}
-
-func chooseTransport(list *feature.List, wanted Transport) (*transportRow, error) {
-	var refusal error
-	for _, row := range transports {
-		if wanted.row != nil && wanted.row != row {
-			continue
-		}
-		missing := whatIsMissing(list, row.needs)
+		missing := whatIsMissing(list, needs(row))
 		if missing == nil {
 			return row, nil
 		}
@@ -205,7 +191,7 @@ func chooseTransport(list *feature.List, wanted Transport) (*transportRow, error
 }
 
 // whatIsMissing is the first of the needs that is not there.
-func whatIsMissing(list *feature.List, needs ...feature.ID) error {
+func whatIsMissing(list *feature.List, needs []feature.ID) error {
 	for _, id := range needs {
 		if result := list.Ask(id); result.Answer != feature.Yes {
 			return &feature.Missing{What: result.Sentence(), Err: result.Err}

@@ -19,15 +19,16 @@ import (
 // wanted.
 var auxiliary = []struct {
 	program, tracepoint string
+	needs               feature.ID // the tracepoint
 	wanted              func(o *Options) bool
 }{
-	{"received", "sock_recv_length", always}, // since Linux 6.3
-	{"sent", "sock_send_length", always},     // since Linux 6.3
-	{"accepted", "sys_exit", wantsAccept},
-	{"reset_received", "tcp_receive_reset", wantsSegments},
-	{"reset_sent", "tcp_send_reset", wantsSegments},
-	{"retransmitted", "tcp_retransmit_skb", wantsSegments},
-	{"synack_retransmitted", "tcp_retransmit_synack", wantsSegments},
+	{"received", "sock_recv_length", feature.SockRecvLength, always},
+	{"sent", "sock_send_length", feature.SockSendLength, always},
+	{"accepted", "sys_exit", feature.SysExit, wantsAccept},
+	{"reset_received", "tcp_receive_reset", feature.ReceiveReset, wantsSegments},
+	{"reset_sent", "tcp_send_reset", feature.SendReset, wantsSegments},
+	{"retransmitted", "tcp_retransmit_skb", feature.RetransmitSkb, wantsSegments},
+	{"synack_retransmitted", "tcp_retransmit_synack", feature.RetransmitSynack, wantsSegments},
 }
 
 // wantsSegments: what changes no state is no business of a raw trace.
@@ -65,7 +66,8 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 			return fmt.Errorf("read the kernel's type information: %w", err)
 		}
 		collection.Programs.KernelTypes = kernel
-		t.fit(spec, kernel, &o, &settings)
+		t.resets = resetNamesOf(kernel)
+		fit(spec, list, &o, &settings)
 	}
 	if t.choice.backend.prepare != nil {
 		for _, program := range spec.Programs {
@@ -86,11 +88,9 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 }
 
 // fit leaves out what this kernel has no tracepoint for, or nobody wants.
-func (t *Tracer) fit(spec *ebpf.CollectionSpec, kernel *btf.Spec, o *Options, settings *bpf.TcpstatesSettings) {
-	t.resets = resetNamesOf(kernel)
-	t.typesOfTracepoints = hasTracepoint(kernel, transitions) // since Linux 5.5
+func fit(spec *ebpf.CollectionSpec, list *feature.List, o *Options, settings *bpf.TcpstatesSettings) {
 	for _, aux := range auxiliary {
-		if !aux.wanted(o) || t.typesOfTracepoints && !hasTracepoint(kernel, aux.tracepoint) {
+		if !aux.wanted(o) || list.Ask(aux.needs).Answer == feature.No {
 			delete(spec.Programs, aux.program)
 		}
 	}
@@ -98,13 +98,6 @@ func (t *Tracer) fit(spec *ebpf.CollectionSpec, kernel *btf.Spec, o *Options, se
 	if !settings.AcceptProbe {
 		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
 	}
-}
-
-// hasTracepoint tells whether the kernel has a tracepoint: for each there is
-// the type of its probe functions.
-func hasTracepoint(kernel *btf.Spec, name string) bool {
-	_, err := kernel.AnyTypeByName("btf_trace_" + name)
-	return err == nil
 }
 
 // settingsOf are the programs' settings, as far as the options say.

@@ -75,9 +75,8 @@ type Tracer struct {
 	clock     Clock
 	nap       time.Duration
 
-	resets             resetNames
-	typesOfTracepoints bool // the kernel's types tell which tracepoints there are
-	refused            error
+	resets  resetNames
+	refused error
 
 	unread   bool   // the transport had nothing more to give
 	sinceAsk int    // records since the losses were last asked for
@@ -96,8 +95,10 @@ func Open(o Options) (*Tracer, error) {
 		o.BufferSize = DefaultBufferSize
 	}
 	list := NewList(&o)
-	if _, err := list.KernelTypes(); err != nil && o.TypesFile != "" {
-		return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
+	if o.TypesFile != "" {
+		if _, err := list.KernelTypes(); err != nil {
+			return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
+		}
 	}
 	t, err := loadBest(list, &o)
 	if err != nil {
