@@ -8,7 +8,7 @@
 struct counts {
 	__u64 emitted;	 /* records put into the ring buffer */
 	__u64 lost;	 /* records for which the ring buffer had no room */
-	__u64 recovered; /* runs of the twin that found no mark of the first */
+	__u64 recovered; /* runs of a later program that found no mark of one before */
 	__u64 deferred;	 /* runs of the first that left the event to the twin */
 	__u64 gaps;	 /* transitions before which another must have gone unseen */
 };

@@ -134,7 +134,9 @@ const (
 	PortableMapLives                = "lives"
 	PortableMapPorts                = "ports"
 	PortableMapSetting              = "setting"
+	PortableMapStarted              = "started"
 	PortableProgAccepted            = "accepted"
+	PortableProgBetween             = "between"
 	PortableProgFirst               = "first"
 	PortableProgReceived            = "received"
 	PortableProgResetReceived       = "reset_received"
@@ -188,6 +190,7 @@ type PortableSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type PortableProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
+	Between             *ebpf.ProgramSpec `ebpf:"between"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
@@ -209,6 +212,7 @@ type PortableMapSpecs struct {
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
+	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
 // PortableVariableSpecs contains global variables before they are loaded into the kernel.
@@ -244,6 +248,7 @@ type PortableMaps struct {
 	Lives     *ebpf.Map `ebpf:"lives"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Setting   *ebpf.Map `ebpf:"setting"`
+	Started   *ebpf.Map `ebpf:"started"`
 }
 
 func (m *PortableMaps) Close() error {
@@ -255,6 +260,7 @@ func (m *PortableMaps) Close() error {
 		m.Lives,
 		m.Ports,
 		m.Setting,
+		m.Started,
 	)
 }
 
@@ -269,6 +275,7 @@ type PortableVariables struct {
 // It can be passed to LoadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PortablePrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
+	Between             *ebpf.Program `ebpf:"between"`
 	First               *ebpf.Program `ebpf:"first"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
@@ -282,6 +289,7 @@ type PortablePrograms struct {
 func (p *PortablePrograms) Close() error {
 	return _PortableClose(
 		p.Accepted,
+		p.Between,
 		p.First,
 		p.Received,
 		p.ResetReceived,

@@ -134,7 +134,9 @@ const (
 	PortablePerfMapLives                = "lives"
 	PortablePerfMapPorts                = "ports"
 	PortablePerfMapSetting              = "setting"
+	PortablePerfMapStarted              = "started"
 	PortablePerfProgAccepted            = "accepted"
+	PortablePerfProgBetween             = "between"
 	PortablePerfProgFirst               = "first"
 	PortablePerfProgReceived            = "received"
 	PortablePerfProgResetReceived       = "reset_received"
@@ -188,6 +190,7 @@ type PortablePerfSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type PortablePerfProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
+	Between             *ebpf.ProgramSpec `ebpf:"between"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
@@ -209,6 +212,7 @@ type PortablePerfMapSpecs struct {
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
+	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
 // PortablePerfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -244,6 +248,7 @@ type PortablePerfMaps struct {
 	Lives     *ebpf.Map `ebpf:"lives"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Setting   *ebpf.Map `ebpf:"setting"`
+	Started   *ebpf.Map `ebpf:"started"`
 }
 
 func (m *PortablePerfMaps) Close() error {
@@ -255,6 +260,7 @@ func (m *PortablePerfMaps) Close() error {
 		m.Lives,
 		m.Ports,
 		m.Setting,
+		m.Started,
 	)
 }
 
@@ -269,6 +275,7 @@ type PortablePerfVariables struct {
 // It can be passed to LoadPortablePerfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PortablePerfPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
+	Between             *ebpf.Program `ebpf:"between"`
 	First               *ebpf.Program `ebpf:"first"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
@@ -282,6 +289,7 @@ type PortablePerfPrograms struct {
 func (p *PortablePerfPrograms) Close() error {
 	return _PortablePerfClose(
 		p.Accepted,
+		p.Between,
 		p.First,
 		p.Received,
 		p.ResetReceived,

@@ -34,7 +34,7 @@ struct life {
 	 */
 	struct owner owners[2];
 	__u32 bound;	      /* 1: the owner is final, or about to be: I/O tells nothing new */
-	__u16 mark;	      /* the transition that the first program handled and the twin has not seen yet */
+	__u16 mark;	      /* the transition that was handled and that the twin has not seen yet */
 	__u8 state;	      /* to which the last transition led; 0: none was seen */
 	__u8 verdict;	      /* enum verdict, of the connection that the socket now carries */
 	bool holds;	      /* whether held is one */

@@ -18,6 +18,7 @@
 #include "listeners.h"
 #include "owner.h"
 #include "segments.h"
+#include "started.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -204,12 +205,15 @@ static __always_inline void on_transition(void *ctx, const struct sock *sk, stru
 }
 
 /*
- * The kernel does not run a program that it interrupted, on the same CPU, for
- * an event of the interrupting softirq: such runs are missed. Therefore two
- * programs sit on the tracepoint. The first handles the transition and leaves
- * a mark; the twin, attached after it and run right after it, clears the
- * mark, or handles the transition itself where the first has left none. Only
- * one of the two can be the interrupted one.
+ * The kernel does not run a program for an event while it has it interrupted on
+ * the same CPU: such runs are missed. Therefore several programs sit on the
+ * tracepoint. The first handles the transition and leaves a mark; the twin,
+ * attached after it and run right after it, clears the mark, or handles the
+ * transition itself where there is none.
+ *
+ * That is enough where only a softirq interrupts a program. Since Linux 7.0 a
+ * task can be preempted in one as well, and another task in the twin: then there
+ * are more between the two, which do as the first unless they find its mark.
  */
 static __always_inline __u16 mark_of(int oldstate, int newstate)
 {
@@ -219,8 +223,11 @@ static __always_inline __u16 mark_of(int oldstate, int newstate)
 PROGRAM(inet_sock_set_state)
 int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
 {
-	struct life *life = life_of(sk);
+	struct life *life;
 
+	if (!has_started())
+		return 0;
+	life = life_of(sk);
 	if (!life) { /* nowhere to leave the mark */
 		COUNT(deferred);
 		return 0;
@@ -231,11 +238,31 @@ int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
 }
 
 PROGRAM(inet_sock_set_state)
+int BPF_PROG(between, const struct sock *sk, int oldstate, int newstate)
+{
+	__u16 mark = mark_of(oldstate, newstate);
+	struct life *life;
+
+	if (!has_started())
+		return 0;
+	life = life_of(sk);
+	if (!life || life->mark == mark)
+		return 0;
+	life->mark = mark;
+	COUNT(recovered);
+	on_transition(ctx, sk, life, oldstate, newstate);
+	return 0;
+}
+
+PROGRAM(inet_sock_set_state)
 int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 {
-	struct life *life = life_of(sk);
+	struct life *life;
 	__u16 mark = 0;
 
+	if (!has_started())
+		return 0;
+	life = life_of(sk);
 	if (life) {
 		mark = life->mark;
 		life->mark = 0;
@@ -340,9 +367,12 @@ PROGRAM(tcp_receive_reset)
 int BPF_PROG(reset_received, const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_of(sk);
-	struct life *life = life_of(sk); /* also of a socket without: the mark must be kept */
+	struct life *life;
 
-	if (!tp || !life)
+	if (!tp || !has_started())
+		return 0;
+	life = life_of(sk); /* also of a socket without: the mark must be kept */
+	if (!life)
 		return 0;
 	life->got_reset = 1;
 	emit_happening(ctx, tp, life, EVENT_RESET_RECEIVED);
@@ -357,6 +387,8 @@ int reset_sent(__u64 *ctx)
 	const struct tcp_sock *tp;
 	struct life *life;
 
+	if (!has_started())
+		return 0;
 	if (!sk) /* in answer to a segment that belongs to no connection */
 		return 0;
 	if (READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT) {
@@ -394,6 +426,7 @@ int retransmitted(__u64 *ctx)
 PROGRAM(tcp_retransmit_synack)
 int BPF_PROG(synack_retransmitted, const struct sock *listener, const struct request_sock *req)
 {
-	emit_request(ctx, listener, req);
+	if (has_started())
+		emit_request(ctx, listener, req);
 	return 0;
 }

@@ -185,7 +185,9 @@ const (
 	TcpstatesMapEvents               = "events"
 	TcpstatesMapLives                = "lives"
 	TcpstatesMapPorts                = "ports"
+	TcpstatesMapStarted              = "started"
 	TcpstatesProgAccepted            = "accepted"
+	TcpstatesProgBetween             = "between"
 	TcpstatesProgFirst               = "first"
 	TcpstatesProgReceived            = "received"
 	TcpstatesProgResetReceived       = "reset_received"
@@ -244,6 +246,7 @@ type TcpstatesSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
+	Between             *ebpf.ProgramSpec `ebpf:"between"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
@@ -263,6 +266,7 @@ type TcpstatesMapSpecs struct {
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
 // TcpstatesVariableSpecs contains global variables before they are loaded into the kernel.
@@ -301,6 +305,7 @@ type TcpstatesMaps struct {
 	Events    *ebpf.Map `ebpf:"events"`
 	Lives     *ebpf.Map `ebpf:"lives"`
 	Ports     *ebpf.Map `ebpf:"ports"`
+	Started   *ebpf.Map `ebpf:"started"`
 }
 
 func (m *TcpstatesMaps) Close() error {
@@ -310,6 +315,7 @@ func (m *TcpstatesMaps) Close() error {
 		m.Events,
 		m.Lives,
 		m.Ports,
+		m.Started,
 	)
 }
 
@@ -329,6 +335,7 @@ type TcpstatesVariables struct {
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
+	Between             *ebpf.Program `ebpf:"between"`
 	First               *ebpf.Program `ebpf:"first"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
@@ -342,6 +349,7 @@ type TcpstatesPrograms struct {
 func (p *TcpstatesPrograms) Close() error {
 	return _TcpstatesClose(
 		p.Accepted,
+		p.Between,
 		p.First,
 		p.Received,
 		p.ResetReceived,

@@ -108,7 +108,9 @@ const (
 	TcpstatesPerfMapEvents               = "events"
 	TcpstatesPerfMapLives                = "lives"
 	TcpstatesPerfMapPorts                = "ports"
+	TcpstatesPerfMapStarted              = "started"
 	TcpstatesPerfProgAccepted            = "accepted"
+	TcpstatesPerfProgBetween             = "between"
 	TcpstatesPerfProgFirst               = "first"
 	TcpstatesPerfProgReceived            = "received"
 	TcpstatesPerfProgResetReceived       = "reset_received"
@@ -167,6 +169,7 @@ type TcpstatesPerfSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesPerfProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
+	Between             *ebpf.ProgramSpec `ebpf:"between"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
@@ -186,6 +189,7 @@ type TcpstatesPerfMapSpecs struct {
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
 // TcpstatesPerfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -224,6 +228,7 @@ type TcpstatesPerfMaps struct {
 	Events    *ebpf.Map `ebpf:"events"`
 	Lives     *ebpf.Map `ebpf:"lives"`
 	Ports     *ebpf.Map `ebpf:"ports"`
+	Started   *ebpf.Map `ebpf:"started"`
 }
 
 func (m *TcpstatesPerfMaps) Close() error {
@@ -233,6 +238,7 @@ func (m *TcpstatesPerfMaps) Close() error {
 		m.Events,
 		m.Lives,
 		m.Ports,
+		m.Started,
 	)
 }
 
@@ -252,6 +258,7 @@ type TcpstatesPerfVariables struct {
 // It can be passed to LoadTcpstatesPerfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesPerfPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
+	Between             *ebpf.Program `ebpf:"between"`
 	First               *ebpf.Program `ebpf:"first"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
@@ -265,6 +272,7 @@ type TcpstatesPerfPrograms struct {
 func (p *TcpstatesPerfPrograms) Close() error {
 	return _TcpstatesPerfClose(
 		p.Accepted,
+		p.Between,
 		p.First,
 		p.Received,
 		p.ResetReceived,

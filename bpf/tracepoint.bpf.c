@@ -12,6 +12,7 @@
  */
 #define PORTABLE
 #include "filter.h"
+#include "started.h"
 #include "storage.h"
 #include "transport.h"
 
@@ -211,7 +212,7 @@ int single(void *ctx)
 	struct hop hop = {};
 	struct life *life;
 
-	if (number(ctx, FIELD_PROTOCOL) != IPPROTO_TCP)
+	if (!has_started() || number(ctx, FIELD_PROTOCOL) != IPPROTO_TCP)
 		return 0;
 	hop.kind = EVENT_TRANSITION;
 	hop.oldstate = number(ctx, FIELD_OLDSTATE);

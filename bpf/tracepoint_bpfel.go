@@ -99,6 +99,7 @@ const (
 	TracepointMapLives    = "lives"
 	TracepointMapPorts    = "ports"
 	TracepointMapSetting  = "setting"
+	TracepointMapStarted  = "started"
 	TracepointProgSingle  = "single"
 )
 
@@ -157,6 +158,7 @@ type TracepointMapSpecs struct {
 	Lives    *ebpf.MapSpec `ebpf:"lives"`
 	Ports    *ebpf.MapSpec `ebpf:"ports"`
 	Setting  *ebpf.MapSpec `ebpf:"setting"`
+	Started  *ebpf.MapSpec `ebpf:"started"`
 }
 
 // TracepointVariableSpecs contains global variables before they are loaded into the kernel.
@@ -191,6 +193,7 @@ type TracepointMaps struct {
 	Lives    *ebpf.Map `ebpf:"lives"`
 	Ports    *ebpf.Map `ebpf:"ports"`
 	Setting  *ebpf.Map `ebpf:"setting"`
+	Started  *ebpf.Map `ebpf:"started"`
 }
 
 func (m *TracepointMaps) Close() error {
@@ -201,6 +204,7 @@ func (m *TracepointMaps) Close() error {
 		m.Lives,
 		m.Ports,
 		m.Setting,
+		m.Started,
 	)
 }
 

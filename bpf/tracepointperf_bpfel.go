@@ -99,6 +99,7 @@ const (
 	TracepointPerfMapLives    = "lives"
 	TracepointPerfMapPorts    = "ports"
 	TracepointPerfMapSetting  = "setting"
+	TracepointPerfMapStarted  = "started"
 	TracepointPerfProgSingle  = "single"
 )
 
@@ -157,6 +158,7 @@ type TracepointPerfMapSpecs struct {
 	Lives    *ebpf.MapSpec `ebpf:"lives"`
 	Ports    *ebpf.MapSpec `ebpf:"ports"`
 	Setting  *ebpf.MapSpec `ebpf:"setting"`
+	Started  *ebpf.MapSpec `ebpf:"started"`
 }
 
 // TracepointPerfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -191,6 +193,7 @@ type TracepointPerfMaps struct {
 	Lives    *ebpf.Map `ebpf:"lives"`
 	Ports    *ebpf.Map `ebpf:"ports"`
 	Setting  *ebpf.Map `ebpf:"setting"`
+	Started  *ebpf.Map `ebpf:"started"`
 }
 
 func (m *TracepointPerfMaps) Close() error {
@@ -201,6 +204,7 @@ func (m *TracepointPerfMaps) Close() error {
 		m.Lives,
 		m.Ports,
 		m.Setting,
+		m.Started,
 	)
 }
 

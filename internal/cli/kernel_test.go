@@ -268,11 +268,12 @@ func TestStormThroughTheCommand(t *testing.T) {
 	}
 }
 
-// connectOnce opens and closes a connection in the namespace.
-func connectOnce(t *testing.T, ns *kerneltest.Netns) {
+// connectOnce opens and closes a connection in the namespace, to a port or, if
+// that is 0, to any.
+func connectOnce(t *testing.T, ns *kerneltest.Netns, port string) {
 	t.Helper()
 	ns.Do(t, func() {
-		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:"+port)
 		client, server := kerneltest.Connect(t, l)
 		client.CloseWrite() // and not at once for good: in FIN_WAIT2 it would be an orphan
 		server.Close()
@@ -368,7 +369,7 @@ func TestHangupIsIgnoredUnderNohup(t *testing.T) {
 	if err := trace.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	connectOnce(t, kerneltest.NewNetns(t))
+	connectOnce(t, kerneltest.NewNetns(t), "0")
 	if said := trace.end(t); !strings.Contains(said, " 0 events lost") || strings.Contains(said, " 0 transitions") {
 		t.Errorf("stderr is %q", said)
 	}
@@ -473,7 +474,7 @@ func TestTerminal(t *testing.T) {
 		}
 		trace := startLive(t, tty, "-n", "11")
 		tty.Close()
-		connectOnce(t, ns)
+		connectOnce(t, ns, "0")
 		if err := trace.Wait(); err != nil {
 			t.Errorf("%v: %s", err, &trace.stderr)
 		}

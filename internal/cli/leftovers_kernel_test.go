@@ -51,7 +51,7 @@ func requireNothingLeft(t *testing.T, args []string) {
 		before := outlasting(t, tracefs)
 		trace := startLive(t, outputFile(t), args...)
 		objects := objectsOf(t, trace.Process.Pid, slices.Contains(args, "tracepoint"))
-		connectOnce(t, kerneltest.NewNetns(t))
+		connectOnce(t, kerneltest.NewNetns(t), "0")
 		if err := trace.Process.Kill(); err != nil {
 			return err
 		}

@@ -145,13 +145,7 @@ func TestPrivilegesThatStay(t *testing.T) {
 				}
 			}
 			requireStatus()
-			kerneltest.NewNetns(t).Do(t, func() {
-				l := kerneltest.Listen(t, "tcp4", "127.0.0.1:"+port)
-				client, server := kerneltest.Connect(t, l)
-				client.Close()
-				server.Close()
-				l.Close()
-			})
+			connectOnce(t, kerneltest.NewNetns(t), port)
 			for range 2 { // the header, and what comes first
 				if _, err := out.ReadString('\n'); err != nil {
 					t.Fatal(err)

@@ -234,7 +234,7 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	stop.MissedUnknown = totals.MissedUnknown
 	stop.Evicted, stop.Unfollowed = r.way.forgotten()
 	stop.Wall = r.clock.Now()
-	r.flags.notef(r.app, "%d records through the buffer, %d recovered by the second program; %d connections are still followed",
+	r.flags.notef(r.app, "%d records through the buffer, %d recovered by a later program; %d connections are still followed",
 		totals.Emitted, totals.Recovered, r.way.tracked())
 	return stop, pipeline.Writing(r.way.sink.Stop(stop))
 }

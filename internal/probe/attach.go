@@ -17,9 +17,13 @@ func makeTyped(spec *ebpf.ProgramSpec) {
 	spec.Type, spec.AttachType = ebpf.Tracing, ebpf.AttachTraceRawTp
 }
 
-// attach starts the programs: the twin relies on running after the first.
+// attach puts the programs on their tracepoints: those on the same one run in
+// the order in which they are attached, and rely on it.
 func (t *Tracer) attach() error {
 	for _, name := range t.choice.backend.programs {
+		if t.objects.Programs[name] == nil {
+			continue
+		}
 		if err := t.choice.backend.attach(t, name, transitions); err != nil {
 			return err
 		}
@@ -61,12 +65,11 @@ func (t *Tracer) keep(l link.Link, err error, program string) error {
 	return nil
 }
 
-// detach ends the programs, the last attached first: so the first program has
-// handled all that the twin did not see.
+// detach takes the programs from their tracepoints.
 func (t *Tracer) detach() error {
 	var errs []error
-	for i := len(t.links) - 1; i >= 0; i-- {
-		errs = append(errs, t.links[i].Close())
+	for _, l := range t.links {
+		errs = append(errs, l.Close())
 	}
 	t.links = nil
 	return errors.Join(errs...)

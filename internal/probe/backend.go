@@ -30,8 +30,8 @@ type backend struct {
 	// changes its type before loading, if need be.
 	attach  func(t *Tracer, program, tracepoint string) error
 	prepare func(*ebpf.ProgramSpec)
-	// first and then are the programs on the tracepoint of transitions, in
-	// this order.
+	// programs are those on the tracepoint of transitions, in this order. This
+	// kernel may need less of them.
 	programs []string
 	// countsMisses tells whether the kernel counts the runs that it skips; nil
 	// means that it does, or skips none.
@@ -64,7 +64,7 @@ var backends = []*backend{
 		needs:    []feature.ID{feature.BTF, feature.TpBTF, feature.SocketStorage, feature.SocketCookie},
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadTcpstates, bpf.LoadTcpstatesPerf},
 		attach:   (*Tracer).attachTyped,
-		programs: []string{"first", "twin"},
+		programs: []string{"first", "between", "twin"},
 		knows:    Knows{Sockets: true, Facts: true},
 	},
 	{
@@ -73,7 +73,7 @@ var backends = []*backend{
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadPortable, bpf.LoadPortablePerf},
 		attach:   (*Tracer).attachTyped,
 		prepare:  makeTyped,
-		programs: []string{"first", "twin"},
+		programs: []string{"first", "between", "twin"},
 		knows:    Knows{Facts: true, Less: lessOfSockets},
 	},
 	{
@@ -81,7 +81,7 @@ var backends = []*backend{
 		needs:    []feature.ID{feature.BTF, feature.RawTp},
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadPortable, bpf.LoadPortablePerf},
 		attach:   (*Tracer).attachRaw,
-		programs: []string{"first", "twin"},
+		programs: []string{"first", "between", "twin"},
 		knows:    Knows{Facts: true, Less: lessOfSockets},
 	},
 	{

@@ -41,7 +41,11 @@ func benchmarkKernel(b *testing.B, o Options) {
 		events := len(c.end(b))
 		var total float64
 		for _, name := range c.choice.backend.programs {
-			s, err := c.objects.Programs[name].Stats()
+			program := c.objects.Programs[name]
+			if program == nil {
+				continue
+			}
+			s, err := program.Stats()
 			if err != nil {
 				b.Fatal(err)
 			}

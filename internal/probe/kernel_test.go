@@ -167,6 +167,76 @@ func TestStormAgreesWithTheKernelsText(t *testing.T) {
 	t.Logf("%d transitions agree; %d were missed by the first program and recovered by the second", n, totals.Recovered)
 }
 
+// TestStandInsHandleWhatTheFirstMisses takes the programs from their tracepoint
+// one by one, which is as if each were interrupted all the time, until none is
+// left but the last.
+func TestStandInsHandleWhatTheFirstMisses(t *testing.T) {
+	kerneltest.Require(t)
+	scenario := kerneltest.Scenarios[0]
+	// The links are in the order of the programs; those after them are others'.
+	var standIns int
+	for away := 0; away == 0 || away < standIns; away++ {
+		ns := kerneltest.NewNetns(t)
+		c := trace(t, Options{})
+		standIns = -1
+		for _, name := range c.choice.backend.programs {
+			if c.objects.Programs[name] != nil {
+				standIns++
+			}
+		}
+		if standIns == 0 {
+			t.Skip("this backend has one program alone")
+		}
+		for i := range away + 1 {
+			if err := c.links[i].Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		truth := kerneltest.StartTruth(t)
+		ns.Do(t, func() { scenario.Run(t, ns) })
+		ns.Settle(t)
+		kerneltest.RequireSame(t, ns, kerneltest.Changes(truth.Stop(t)), c.end(t))
+		totals, err := c.Totals()
+		if err != nil || totals.Recovered == 0 || totals.Missed != 0 {
+			t.Errorf("without %d of the programs the account is %+v, %v", away+1, totals, err)
+		}
+	}
+}
+
+// TestNothingIsToldBeforeTheBeginning has a connection begin while the programs
+// are attached and the trace has not begun.
+func TestNothingIsToldBeforeTheBeginning(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	c := trace(t, Options{})
+	if err := c.setStarted(0); err != nil {
+		t.Fatal(err)
+	}
+	ns.Do(t, func() {
+		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+		client, server := kerneltest.Connect(t, l)
+		if err := c.begin(); err != nil {
+			t.Fatal(err)
+		}
+		client.CloseWrite()
+		server.Close()
+		client.Close()
+		l.Close()
+	})
+	ns.Settle(t)
+	seen := of(ns, c.end(t))
+	for _, e := range seen {
+		if e.OldState == event.Close || e.NewState == event.SynRecv || e.NewState == event.Established {
+			t.Errorf("%v: it was before the beginning", kerneltest.TransitionOf(&e))
+		}
+	}
+	if len(seen) == 0 {
+		t.Error("nothing was seen after the beginning")
+	}
+	requireChains(t, seen)
+	requireTotals(t, c)
+}
+
 func TestFactsOfATransition(t *testing.T) {
 	kerneltest.Require(t)
 	ns := kerneltest.NewNetns(t)

@@ -94,11 +94,19 @@ func fit(spec *ebpf.CollectionSpec, list *feature.List, o *Options, settings *bp
 			delete(spec.Programs, aux.program)
 		}
 	}
+	if !preemptsPrograms() {
+		delete(spec.Programs, "between")
+	}
 	settings.AcceptProbe = spec.Programs["accepted"] != nil
 	if !settings.AcceptProbe {
 		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
 	}
 }
+
+// preemptsPrograms tells whether the kernel lets a task be preempted in a program
+// on a tracepoint, as since Linux 7.0 (__DECLARE_TRACE takes SRCU for readers and
+// no longer disables preemption).
+func preemptsPrograms() bool { return !feature.OlderThan(7, 0) }
 
 // settingsOf are the programs' settings, as far as the options say.
 func settingsOf(o *Options) bpf.TcpstatesSettings {
@@ -203,5 +211,22 @@ func (t *Tracer) start(o *Options) (err error) {
 		return err
 	}
 	t.nap = napFor(t.transport.size())
-	return t.attach()
+	if err := t.attach(); err != nil {
+		return err
+	}
+	return t.begin()
 }
+
+// begin has the attached programs begin to trace, all at once.
+func (t *Tracer) begin() (err error) {
+	if t.missesBefore, err = t.misses(); err != nil {
+		return err
+	}
+	if err := t.setStarted(1); err != nil {
+		return fmt.Errorf("have the programs begin: %w", err)
+	}
+	return nil
+}
+
+// setStarted has the programs trace (1) or not (0).
+func (t *Tracer) setStarted(is uint32) error { return t.objects.Maps["started"].Put(uint32(0), is) }

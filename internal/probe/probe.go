@@ -78,6 +78,11 @@ type Tracer struct {
 	resets  resetNames
 	refused error
 
+	// How often the kernel had not run the first program when the trace began,
+	// and when it ended: nil until then.
+	missesBefore uint64
+	missesAtEnd  atomic.Pointer[uint64]
+
 	unread   bool   // the transport had nothing more to give
 	sinceAsk int    // records since the losses were last asked for
 	lost     uint64 // transitions lost, as far as they were told
@@ -247,6 +252,11 @@ func (t *Tracer) Stop() { t.stopOnce.Do(t.stop) }
 
 func (t *Tracer) stop() {
 	t.stopped.Store(true)
+	if t.setStarted(0) == nil { // what they miss while they are detached is no loss
+		if misses, err := t.misses(); err == nil {
+			t.missesAtEnd.Store(&misses)
+		}
+	}
 	_ = t.detach() // errors leave nothing to do: the programs go with the process
 	// A program may still be running on another CPU; this waits for an RCU
 	// grace period, so that its record is in the buffer.

@@ -12,12 +12,11 @@ type Totals struct {
 	Emitted uint64
 	// Lost records found it full.
 	Lost uint64
-	// Missed transitions were seen by neither of the two programs, or not by the
-	// one that there is.
+	// Missed transitions were seen by none of the programs on their tracepoint.
 	Missed uint64
 	// MissedUnknown says that the kernel does not count them.
 	MissedUnknown bool
-	// Recovered transitions were missed by the first and seen by the twin.
+	// Recovered transitions were missed by the first and seen by a later one.
 	Recovered uint64
 	// Gaps were found between two transitions of one socket.
 	Gaps uint64
@@ -29,17 +28,30 @@ func (t *Tracer) Totals() (Totals, error) {
 	if err != nil {
 		return Totals{}, err
 	}
-	stats, err := t.objects.Programs[t.choice.backend.programs[0]].Stats()
+	misses, err := t.misses()
 	if err != nil {
-		return Totals{}, fmt.Errorf("read the programs' statistics: %w", err)
+		return Totals{}, err
 	}
 	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps}
 	totals.MissedUnknown = t.choice.backend.countsMisses != nil && !t.choice.backend.countsMisses()
-	// What the first did not handle, the twin did, or nobody.
-	if unhandled := stats.RecursionMisses + c.Deferred; unhandled > c.Recovered {
+	// What the first did not handle, a later one did, or nobody.
+	if unhandled := misses - t.missesBefore + c.Deferred; unhandled > c.Recovered {
 		totals.Missed = unhandled - c.Recovered
 	}
 	return totals, nil
+}
+
+// misses is how often the kernel did not run the first program, until the trace
+// ended.
+func (t *Tracer) misses() (uint64, error) {
+	if atEnd := t.missesAtEnd.Load(); atEnd != nil {
+		return *atEnd, nil
+	}
+	stats, err := t.objects.Programs[t.choice.backend.programs[0]].Stats()
+	if err != nil {
+		return 0, fmt.Errorf("read the programs' statistics: %w", err)
+	}
+	return stats.RecursionMisses, nil
 }
 
 // counts is the sum of the programs' counters over the CPUs.
