@@ -20,10 +20,7 @@ func makeTyped(spec *ebpf.ProgramSpec) {
 // attach puts the programs on their tracepoints: those on the same one run in
 // the order in which they are attached, and rely on it.
 func (t *Tracer) attach() error {
-	for _, name := range t.choice.backend.programs {
-		if t.objects.Programs[name] == nil {
-			continue
-		}
+	for _, name := range t.onTransitions() {
 		if err := t.choice.backend.attach(t, name, transitions); err != nil {
 			return err
 		}
@@ -37,6 +34,17 @@ func (t *Tracer) attach() error {
 		}
 	}
 	return nil
+}
+
+// onTransitions are the programs on the tracepoint of transitions that this
+// kernel needs, in their order.
+func (t *Tracer) onTransitions() (names []string) {
+	for _, name := range t.choice.backend.programs {
+		if t.objects.Programs[name] != nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (t *Tracer) attachTyped(program, _ string) error {

@@ -40,12 +40,8 @@ func benchmarkKernel(b *testing.B, o Options) {
 		kerneltest.Storm(b, ns, connections)
 		events := len(c.end(b))
 		var total float64
-		for _, name := range c.choice.backend.programs {
-			program := c.objects.Programs[name]
-			if program == nil {
-				continue
-			}
-			s, err := program.Stats()
+		for _, name := range c.onTransitions() {
+			s, err := c.objects.Programs[name].Stats()
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -176,7 +176,7 @@ func TestStandInsHandleWhatTheFirstMisses(t *testing.T) {
 	for away := 1; ; away++ {
 		ns := kerneltest.NewNetns(t)
 		c := trace(t, Options{})
-		if away >= programsOnTransitions(c) {
+		if away >= len(c.onTransitions()) {
 			break
 		}
 		t.Run(fmt.Sprint(away), func(t *testing.T) {
@@ -195,16 +195,6 @@ func TestStandInsHandleWhatTheFirstMisses(t *testing.T) {
 			}
 		})
 	}
-}
-
-// programsOnTransitions is how many programs the trace has on that tracepoint.
-func programsOnTransitions(c *collector) (n int) {
-	for _, name := range c.choice.backend.programs {
-		if c.objects.Programs[name] != nil {
-			n++
-		}
-	}
-	return n
 }
 
 // TestNothingIsToldBeforeTheBeginning has a connection begin while the programs

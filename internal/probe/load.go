@@ -217,7 +217,9 @@ func (t *Tracer) start(o *Options) (err error) {
 	return t.begin()
 }
 
-// begin has the attached programs begin to trace, all at once.
+// begin has the attached programs begin to trace, all at once. A transition under
+// way at that moment may be the twin's without being missed by the first: on each
+// CPU one such can hide one miss from the account.
 func (t *Tracer) begin() (err error) {
 	if t.missesBefore, err = t.misses(); err != nil {
 		return err
