@@ -65,7 +65,7 @@ func TestEveryFactIsRecorded(t *testing.T) {
 }
 
 func TestConclusionsAreNotRecorded(t *testing.T) {
-	for _, kind := range []event.Kind{event.KindConn, event.KindTick, event.KindSocket} {
+	for _, kind := range []event.Kind{event.KindConn, event.KindSocket} {
 		e := full()
 		e.Kind = kind
 		if line := Append(nil, &e); len(line) != 0 {

@@ -1,0 +1,245 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tcpstates/internal/event"
+)
+
+// scenarios are the events of all recordings of the tests, one after the other.
+func scenarios(t testing.TB) (all []event.Event) {
+	t.Helper()
+	files, err := filepath.Glob("../../testdata/rec/*.rec")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d recordings, %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := Read(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, events...)
+	}
+	return all
+}
+
+var (
+	aStart = event.Start{Wall: 5, Version: "v1", Kernel: "6.18", Backend: "tp_btf"}
+	aStop  = event.Stop{Wall: 9, Shown: 3, Lost: 1, Gaps: 2}
+)
+
+// recordingOf is a recording of the events, with a block of every so many.
+func recordingOf(t testing.TB, events []event.Event, perBlock int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := NewWriter(&out, aStart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range events {
+		if err := w.Write(&events[i]); err != nil {
+			t.Fatal(err)
+		}
+		if (i+1)%perBlock == 0 {
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Stop(aStop); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// readAll reads what can be read.
+func readAll(t testing.TB, recording []byte) (events []event.Event, r *Reader, err error) {
+	t.Helper()
+	if r, err = NewReader(bytes.NewReader(recording)); err != nil {
+		return nil, nil, err
+	}
+	for {
+		var e event.Event
+		if err := r.Read(&e); errors.Is(err, io.EOF) {
+			return events, r, nil
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, e)
+	}
+}
+
+func TestRecordingRoundTrip(t *testing.T) {
+	want := scenarios(t)
+	for _, kind := range kinds {
+		e := full()
+		e.Kind = kind
+		e.Owner.Place = &event.Place{Cgroup: "/a", Container: "c", Unit: "u", Pod: "p"}
+		want = append(want, e, event.Event{Kind: kind})
+	}
+	for _, perBlock := range []int{1, 7, 1 << 30} {
+		got, r, err := readAll(t, recordingOf(t, want, perBlock))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, byText); diff != "" {
+			t.Errorf("%d to a block: -want +got:\n%s", perBlock, diff)
+		}
+		if diff := cmp.Diff(aStart, r.Start()); diff != "" {
+			t.Errorf("start -want +got:\n%s", diff)
+		}
+		if diff := cmp.Diff(&aStop, r.Stop()); diff != "" {
+			t.Errorf("stop -want +got:\n%s", diff)
+		}
+		if r.Damage() != (Damage{}) {
+			t.Errorf("damage: %+v", r.Damage())
+		}
+	}
+}
+
+// TestCutRecording cuts a recording at each byte: what can be read are the first
+// events, all of whole blocks.
+func TestCutRecording(t *testing.T) {
+	const perBlock = 5
+	want := scenarios(t)[:23]
+	whole := recordingOf(t, want, perBlock)
+	for size := range len(whole) {
+		got, r, err := readAll(t, whole[:size])
+		if err != nil {
+			if r != nil || size > 300 {
+				t.Fatalf("cut at %d of %d: %v", size, len(whole), err)
+			}
+			continue
+		}
+		if len(got) > len(want) || len(got)%perBlock != 0 && len(got) != len(want) {
+			t.Errorf("cut at %d: %d events", size, len(got))
+		} else if !slices.Equal(want[:len(got)], got) {
+			t.Errorf("cut at %d: other events than were written: %+v", size, got)
+		}
+		if !r.Damage().CutOff || r.Damage().Blocks != 0 {
+			t.Errorf("cut at %d of %d: damage %+v", size, len(whole), r.Damage())
+		}
+	}
+}
+
+// TestDamagedRecording flips bits: what can still be read are events that were
+// written, in their order, and what is missing is said.
+func TestDamagedRecording(t *testing.T) {
+	want := scenarios(t)[:200]
+	whole := recordingOf(t, want, 10)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		damaged := bytes.Clone(whole)
+		for range 1 + random.IntN(3) {
+			at := random.IntN(len(damaged) * 8)
+			damaged[at/8] ^= 1 << (at % 8)
+		}
+		got, r, err := readAll(t, damaged)
+		if err != nil {
+			continue // the beginning is damaged
+		}
+		rest := want
+		for i := range got {
+			for len(rest) > 0 && rest[0] != got[i] {
+				rest = rest[1:]
+			}
+			if len(rest) == 0 {
+				t.Fatalf("it reads an event that was not written: %+v", got[i])
+			}
+			rest = rest[1:]
+		}
+		if len(got) != len(want) && r.Damage() == (Damage{}) {
+			t.Fatalf("%d events of %d, and no damage", len(got), len(want))
+		}
+	}
+}
+
+func TestOtherFilesAreNoRecordings(t *testing.T) {
+	newer := bytes.Clone(recordingOf(t, nil, 1))
+	newer[len(magic)]++
+	for name, text := range map[string]string{
+		"nothing": "", "text": "transition ktime=1 and more of it", "newer": string(newer), "a head alone": string(newer[:headerSize]),
+	} {
+		_, _, err := readAll(t, []byte(text))
+		if err == nil {
+			t.Errorf("%s is read as a recording", name)
+		}
+		if isNone := errors.Is(err, ErrNoRecording); isNone == (name == "newer" || name == "a head alone") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add(recordingOf(f, scenarios(f)[:20], 5))
+	f.Fuzz(func(t *testing.T, recording []byte) {
+		_, _, _ = readAll(t, recording) // no panic, and an end
+	})
+}
+
+// FuzzBlock reads what stands in a block, behind the checksums.
+func FuzzBlock(f *testing.F) {
+	w := said{socketAt: map[uint64]int{}, wordAt: map[string]int{}}
+	var block []byte
+	for _, e := range scenarios(f)[:20] {
+		block = w.put(block, 0, &e)
+	}
+	f.Add(block)
+	f.Fuzz(func(t *testing.T, block []byte) {
+		in := input{rest: block}
+		var e event.Event
+		for len(in.rest) > 0 && in.get(&e) == nil {
+			if e.NewState > event.NewSynRecv || e.OldState > event.NewSynRecv {
+				t.Errorf("the states %d and %d", e.OldState, e.NewState)
+			}
+		}
+	})
+}
+
+func BenchmarkWriter(b *testing.B) {
+	events := scenarios(b)
+	w, err := NewWriter(io.Discard, aStart)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if err := w.Write(&events[i%len(events)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReader(b *testing.B) {
+	var many []event.Event
+	for range 20 {
+		many = append(many, scenarios(b)...)
+	}
+	recording := recordingOf(b, many, 1<<30)
+	b.ReportMetric(float64(len(recording))/float64(len(many)), "B/event")
+	b.ReportAllocs()
+	var r *Reader
+	var e event.Event
+	for b.Loop() {
+		for r == nil || r.Read(&e) != nil {
+			var err error
+			if r, err = NewReader(bytes.NewReader(recording)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(len(recording))/float64(len(many)), "B/event")
+}

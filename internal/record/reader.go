@@ -1,0 +1,178 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"tcpstates/internal/event"
+)
+
+// Reader reads a recording: it is a pipeline.Source. It belongs to one goroutine,
+// and its memory is bounded by that of a block, whatever it reads.
+type Reader struct {
+	in         *bufio.Reader
+	decompress *zstd.Decoder
+	start      event.Start
+	stop       *event.Stop
+	block      input
+	left       uint32 // events of the block
+	stored     []byte
+	content    []byte
+	damage     Damage
+}
+
+// Damage is what of a recording could not be read.
+type Damage struct {
+	// Blocks could not be read; what they held is missing.
+	Blocks int
+	// CutOff: the recording ends before the trace did.
+	CutOff bool
+}
+
+// ErrNoRecording is the error of a file that is something else.
+var ErrNoRecording = errors.New("it is no recording")
+
+// NewReader begins to read. An error is ErrNoRecording, that of a newer version,
+// or in's.
+func NewReader(in io.Reader) (*Reader, error) {
+	decompress, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*bytesPerBlock))
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{in: bufio.NewReaderSize(in, 64<<10), decompress: decompress}
+	head, err := r.in.Peek(headerSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(head) < headerSize || string(head[:len(magic)]) != magic {
+		return nil, ErrNoRecording
+	}
+	if v := binary.LittleEndian.Uint32(head[len(magic):]); v > version {
+		return nil, fmt.Errorf("it is of version %d, and this tcpstates reads up to %d: take a newer one", v, version)
+	}
+	_, _ = r.in.Discard(headerSize) // it was there to be seen
+	if what, err := r.next(); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	} else if what != blockStart || json.Unmarshal(r.content, &r.start) != nil {
+		return nil, ErrNoRecording
+	}
+	return r, nil
+}
+
+// Start is how the trace began.
+func (r *Reader) Start() event.Start { return r.start }
+
+// Stop is how the trace ended; nil if the recording ends before. It is known
+// when Read has come to the end.
+func (r *Reader) Stop() *event.Stop { return r.stop }
+
+// Damage is what could not be read so far.
+func (r *Reader) Damage() Damage { return r.damage }
+
+// Pending implements pipeline.Source: a file has no pauses.
+func (r *Reader) Pending() bool { return true }
+
+// Read implements pipeline.Source.
+func (r *Reader) Read(e *event.Event) error {
+	for {
+		for r.left > 0 {
+			r.left--
+			if r.block.get(e) == nil {
+				return nil
+			}
+			r.left = 0
+			r.damage.Blocks++
+		}
+		what, err := r.next()
+		if errors.Is(err, io.EOF) {
+			r.damage.CutOff = r.stop == nil
+			return io.EOF
+		}
+		if err != nil {
+			return err
+		}
+		if what == blockStop {
+			stop := new(event.Stop)
+			if json.Unmarshal(r.content, stop) != nil {
+				r.damage.Blocks++
+				continue
+			}
+			r.stop = stop
+		}
+	}
+}
+
+// next reads the next whole block.
+func (r *Reader) next() (what byte, err error) {
+	for skipped := false; ; {
+		head, err := r.in.Peek(blockHeadSize)
+		if len(head) < blockHeadSize {
+			if len(head) > 0 && !skipped {
+				r.damage.CutOff = true
+			}
+			if err == nil || errors.Is(err, io.EOF) {
+				return 0, io.EOF
+			}
+			return 0, err
+		}
+		var h blockHead
+		if !h.parse(head) {
+			if !skipped {
+				r.damage.Blocks++
+				skipped = true
+			}
+			r.skipToMark()
+			continue
+		}
+		_, _ = r.in.Discard(blockHeadSize)
+		r.stored = append(r.stored[:0], make([]byte, h.stored)...)
+		if _, err := io.ReadFull(r.in, r.stored); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			r.damage.CutOff = true
+			return 0, io.EOF
+		} else if err != nil {
+			return 0, err
+		}
+		if !r.unpack(&h) {
+			r.damage.Blocks++
+			continue
+		}
+		return h.what, nil
+	}
+}
+
+// unpack makes the stored bytes the present block, unless they are damaged.
+func (r *Reader) unpack(h *blockHead) (whole bool) {
+	if crc32.Checksum(r.stored, castagnoli) != h.checksum {
+		return false
+	}
+	content, err := r.decompress.DecodeAll(r.stored, r.content[:0])
+	if err != nil || len(content) != int(h.bytes) {
+		return false
+	}
+	r.content = content
+	if h.what == blockEvents {
+		r.block.reset()
+		r.block.rest, r.block.err = content, nil
+		r.left = h.events
+	}
+	return true
+}
+
+// skipToMark goes on to where a block may begin.
+func (r *Reader) skipToMark() {
+	_, _ = r.in.Discard(1)
+	seen, _ := r.in.Peek(r.in.Buffered())
+	if at := bytes.Index(seen, []byte(mark)); at >= 0 {
+		_, _ = r.in.Discard(at)
+		return
+	}
+	_, _ = r.in.Discard(max(0, len(seen)-len(mark)+1))
+}
