@@ -58,6 +58,9 @@ fuzz: ## look for inputs that break the decoder and the parsers, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzParsePorts -fuzztime=1m ./internal/filter
 	$(GO) test -run='^$$' -fuzz=FuzzParse -fuzztime=1m ./internal/cgroup
 	$(GO) test -run='^$$' -fuzz=FuzzParse -fuzztime=1m ./internal/record
+	$(GO) test -run='^$$' -fuzz=FuzzOpen -fuzztime=1m ./internal/record
+	$(GO) test -run='^$$' -fuzz=FuzzReader -fuzztime=1m ./internal/record
+	$(GO) test -run='^$$' -fuzz=FuzzBlock -fuzztime=1m ./internal/record
 	$(GO) test -run='^$$' -fuzz=FuzzParseLayout -fuzztime=1m ./internal/probe
 	$(GO) test -run='^$$' -fuzz=FuzzTracker -fuzztime=1m ./internal/conn
 

@@ -220,30 +220,31 @@ func (e *Event) AtLeast() (time.Duration, bool) {
 // Start says how tracing began.
 type Start struct {
 	// Wall is when, in nanoseconds since the Unix epoch.
-	Wall int64
+	Wall int64 `json:"wall"`
 	// Version is the tool's, Kernel the running kernel's release.
-	Version, Kernel string
+	Version string `json:"version"`
+	Kernel  string `json:"kernel"`
 	// Backend names the kernel mechanisms in use, in words.
-	Backend string
+	Backend string `json:"backend"`
 }
 
 // Stop accounts for a trace that has ended.
 type Stop struct {
-	Wall int64
+	Wall int64 `json:"wall"`
 	// Shown transitions were written out.
-	Shown uint64
+	Shown uint64 `json:"shown"`
 	// Lost transitions found the buffer full.
-	Lost uint64
+	Lost uint64 `json:"lost"`
 	// Missed transitions went by while the programs were interrupted.
-	Missed uint64
+	Missed uint64 `json:"missed"`
 	// MissedUnknown says that nobody knows how many they were.
-	MissedUnknown bool
+	MissedUnknown bool `json:"missed_unknown,omitempty"`
 	// Gaps were found between two transitions of one socket, which must have
 	// had another between them; the second of the two has no duration.
-	Gaps uint64
+	Gaps uint64 `json:"gaps"`
 	// Evicted connections were forgotten, as there were too many.
-	Evicted uint64
+	Evicted uint64 `json:"evicted"`
 	// Unfollowed connections had ended, and their TIME_WAIT was not followed to
 	// its end, as there were too many.
-	Unfollowed uint64
+	Unfollowed uint64 `json:"unfollowed"`
 }

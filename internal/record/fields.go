@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"tcpstates/internal/event"
 )
@@ -15,13 +16,15 @@ import (
 var kinds = []event.Kind{
 	event.KindTransition, event.KindLost, event.KindOwner,
 	event.KindResetSent, event.KindResetReceived, event.KindRetransmit, event.KindSynAckRetransmit,
-	event.KindMinisock, event.KindTick,
+	event.KindMinisock, event.KindTick, event.KindSocket,
 }
 
 // field is one thing that an event says. As text it is NAME=VALUE, and what is
 // zero is not said; in a block it is not said where it is as foreseen.
 type field struct {
 	name string
+	// form is what the value is in JSON.
+	form form
 	// add appends the value as text; nothing for zero.
 	add func(dst []byte, e *event.Event) []byte
 	set func(e *event.Event, value string) error
@@ -31,6 +34,15 @@ type field struct {
 	put func(dst []byte, e *event.Event, said *said) []byte
 	get func(from *input, e *event.Event)
 }
+
+// form is what a value is in JSON.
+type form uint8
+
+const (
+	aWord   form = iota // a string that needs no escapes
+	aNumber             // a number, or true
+	aText               // a string of any bytes, which is quoted and escaped as text
+)
 
 // fields are all there are, in the order of a line. Their place is their number
 // in a block: new ones go to the end, and there is room for 64.
@@ -80,6 +92,9 @@ var fields = []field{
 	place("container", func(p *event.Place) *string { return &p.Container }),
 	place("unit", func(p *event.Place) *string { return &p.Unit }),
 	place("pod", func(p *event.Place) *string { return &p.Pod }),
+	number("recvq", func(e *event.Event) *uint32 { return &e.RecvQ }),
+	number("sendq", func(e *event.Event) *uint32 { return &e.SendQ }),
+	number("left", func(e *event.Event) *time.Duration { return &e.Left }),
 }
 
 func find(name string) *field {
@@ -98,6 +113,7 @@ type integer interface {
 func number[T integer](name string, at func(*event.Event) *T) field {
 	return field{
 		name: name,
+		form: aNumber,
 		add: func(dst []byte, e *event.Event) []byte {
 			v := *at(e)
 			switch {
@@ -164,6 +180,7 @@ func parseInteger[T integer](value string) (T, error) {
 func truth(name string, at func(*event.Event) *bool) field {
 	return field{
 		name: name,
+		form: aNumber,
 		add: func(dst []byte, e *event.Event) []byte {
 			if !*at(e) {
 				return dst
@@ -250,6 +267,7 @@ func addrPort(name string, at func(*event.Event) *netip.AddrPort) field {
 func text(name string, at func(*event.Event) *string) field {
 	return field{
 		name: name,
+		form: aText,
 		add: func(dst []byte, e *event.Event) []byte {
 			if *at(e) == "" {
 				return dst
@@ -269,6 +287,7 @@ func text(name string, at func(*event.Event) *string) field {
 func comm(name string, at func(*event.Event) *event.Comm) field {
 	return field{
 		name: name,
+		form: aText,
 		add: func(dst []byte, e *event.Event) []byte {
 			if *at(e) == (event.Comm{}) {
 				return dst
@@ -315,6 +334,7 @@ func place(name string, at func(*event.Place) *string) field {
 	}
 	return field{
 		name: name,
+		form: aText,
 		add: func(dst []byte, e *event.Event) []byte {
 			if of(e) == "" {
 				return dst

@@ -22,6 +22,7 @@ const (
 
 	mark          = "\xb1ock"
 	blockHeadSize = 36
+	eventsAt      = 16 // in a block's head
 )
 
 // What a block holds.
@@ -76,7 +77,7 @@ func (h *blockHead) parse(b []byte) bool {
 	h.what = b[4]
 	h.wall = int64(binary.LittleEndian.Uint64(b[8:]))
 	for i, n := range [...]*uint32{&h.events, &h.bytes, &h.stored, &h.checksum} {
-		*n = binary.LittleEndian.Uint32(b[16+4*i:])
+		*n = binary.LittleEndian.Uint32(b[eventsAt+4*i:])
 	}
 	return h.events <= eventsPerBlock && h.bytes <= bytesPerBlock && h.stored <= 2*bytesPerBlock
 }

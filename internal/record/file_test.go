@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -37,8 +38,8 @@ func scenarios(t testing.TB) (all []event.Event) {
 }
 
 var (
-	aStart = event.Start{Wall: 5, Version: "v1", Kernel: "6.18", Backend: "tp_btf"}
-	aStop  = event.Stop{Wall: 9, Shown: 3, Lost: 1, Gaps: 2}
+	aStart = Start{Start: event.Start{Wall: 5, Version: "v1", Kernel: "6.18", Backend: "tp_btf"}, Sockets: true, Less: "less"}
+	aStop  = Stop{Stop: event.Stop{Wall: 9, Shown: 3, Lost: 1, Gaps: 2}, Dropped: 7}
 )
 
 // recordingOf is a recording of the events, with a block of every so many.
@@ -66,9 +67,9 @@ func recordingOf(t testing.TB, events []event.Event, perBlock int) []byte {
 }
 
 // readAll reads what can be read.
-func readAll(t testing.TB, recording []byte) (events []event.Event, r *Reader, err error) {
+func readAll(t testing.TB, recording []byte) (events []event.Event, r Source, err error) {
 	t.Helper()
-	if r, err = NewReader(bytes.NewReader(recording)); err != nil {
+	if r, err = Open(bytes.NewReader(recording)); err != nil {
 		return nil, nil, err
 	}
 	for {
@@ -76,20 +77,156 @@ func readAll(t testing.TB, recording []byte) (events []event.Event, r *Reader, e
 		if err := r.Read(&e); errors.Is(err, io.EOF) {
 			return events, r, nil
 		} else if err != nil {
-			t.Fatal(err)
+			return events, r, err
 		}
 		events = append(events, e)
 	}
 }
 
-func TestRecordingRoundTrip(t *testing.T) {
-	want := scenarios(t)
+// everything is events of each kind with all that they can say, and with nothing.
+func everything(t testing.TB) []event.Event {
+	all := scenarios(t)
 	for _, kind := range kinds {
 		e := full()
 		e.Kind = kind
-		e.Owner.Place = &event.Place{Cgroup: "/a", Container: "c", Unit: "u", Pod: "p"}
-		want = append(want, e, event.Event{Kind: kind})
+		e.Owner.Place = &event.Place{Cgroup: "/a b\xff", Container: "c", Unit: `"u"`, Pod: "p"}
+		all = append(all, e, event.Event{Kind: kind})
 	}
+	return all
+}
+
+func TestForms(t *testing.T) {
+	want := everything(t)
+	for _, form := range Forms {
+		var out bytes.Buffer
+		sink, err := form.New(&out, aStart)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			if err := sink.Write(&want[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sink.Stop(aStop); err != nil {
+			t.Fatal(err)
+		}
+		got, r, err := readAll(t, out.Bytes())
+		if err != nil {
+			t.Fatalf("%s: %v", form.Name, err)
+		}
+		if diff := cmp.Diff(want, got, byText); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", form.Name, diff)
+		}
+		if r.Start() != aStart || r.Stop() == nil || *r.Stop() != aStop || r.Damage() != (Damage{}) {
+			t.Errorf("%s: start %+v, stop %+v, damage %+v", form.Name, r.Start(), r.Stop(), r.Damage())
+		}
+	}
+}
+
+func TestLinesWithoutTheirEndAreCutOff(t *testing.T) {
+	for text, want := range map[string]bool{
+		"lost lost=1\n":                              false, // a person wrote it
+		"start {}\nlost lost=1\n":                    true,
+		"start {}\nlost lost=1\nstop {}\n":           false,
+		`{"type":"start"}` + "\n":                    true,
+		`{"type":"start"}` + "\n{\"type\":\"stop\"}": false,
+	} {
+		if _, r, err := readAll(t, []byte(text)); err != nil || r.Damage().CutOff != want {
+			t.Errorf("%q: %v, damage %+v", text, err, r.Damage())
+		}
+	}
+}
+
+// TestRing keeps the newest events, whole blocks of them, and says how many went.
+func TestRing(t *testing.T) {
+	want := scenarios(t)
+	ring := NewRing(4 << 10)
+	w, err := NewWriter(ring, aStart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if err := w.Write(&want[i]); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 0 {
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ring.size > ring.max {
+			t.Fatalf("%d bytes are kept", ring.size)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if n, err := ring.WriteTo(&out); err != nil || n != int64(out.Len()) {
+		t.Fatal(n, err)
+	}
+	if err := w.StopTo(&out, aStop); err != nil {
+		t.Fatal(err)
+	}
+	got, r, err := readAll(t, out.Bytes())
+	if err != nil || r.Start() != aStart || r.Stop() == nil || *r.Stop() != aStop || r.Damage() != (Damage{}) {
+		t.Fatalf("%v, start %+v, stop %+v, damage %+v", err, r.Start(), r.Stop(), r.Damage())
+	}
+	if len(got) == 0 || uint64(len(want)-len(got)) != ring.Dropped() {
+		t.Fatalf("%d events of %d are kept, and %d dropped", len(got), len(want), ring.Dropped())
+	}
+	if diff := cmp.Diff(want[ring.Dropped():], got, byText); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestNothingWaitsLong reads what a trace would leave that is killed.
+func TestNothingWaitsLong(t *testing.T) {
+	for _, events := range []int{1, few} {
+		var out bytes.Buffer
+		w, err := NewWriter(&out, aStart)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := event.Event{Kind: event.KindTransition, Ktime: uint64(time.Hour)}
+		for range events {
+			if err := w.Write(&e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tick := event.Event{Kind: event.KindTick, Ktime: e.Ktime + maxWait}
+		if events == few {
+			tick.Ktime = e.Ktime + maxWaitOfMany
+		}
+		for _, want := range []int{0, events + 2} {
+			if err := w.Write(&tick); err != nil {
+				t.Fatal(err)
+			}
+			if got, _, err := readAll(t, out.Bytes()); err != nil || len(got) != want {
+				t.Errorf("%d of %d events are written, %v", len(got), want, err)
+			}
+			tick.Ktime++
+		}
+	}
+}
+
+// TestDamagedStart: the events can be read all the same.
+func TestDamagedStart(t *testing.T) {
+	want := scenarios(t)[:20]
+	damaged := recordingOf(t, want, 10)
+	damaged[headerSize+blockHeadSize+3] ^= 1
+	got, r, err := readAll(t, damaged)
+	if err != nil || r.Damage() != (Damage{Blocks: 1}) || !r.Start().Facts {
+		t.Fatalf("%v, damage %+v, start %+v", err, r.Damage(), r.Start())
+	}
+	if diff := cmp.Diff(want, got, byText); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestRecordingRoundTrip(t *testing.T) {
+	want := everything(t)
 	for _, perBlock := range []int{1, 7, 1 << 30} {
 		got, r, err := readAll(t, recordingOf(t, want, perBlock))
 		if err != nil {
@@ -231,12 +368,12 @@ func BenchmarkReader(b *testing.B) {
 	recording := recordingOf(b, many, 1<<30)
 	b.ReportMetric(float64(len(recording))/float64(len(many)), "B/event")
 	b.ReportAllocs()
-	var r *Reader
+	var r Source
 	var e event.Event
 	for b.Loop() {
 		for r == nil || r.Read(&e) != nil {
 			var err error
-			if r, err = NewReader(bytes.NewReader(recording)); err != nil {
+			if r, err = Open(bytes.NewReader(recording)); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -15,13 +15,13 @@ import (
 	"tcpstates/internal/event"
 )
 
-// Reader reads a recording: it is a pipeline.Source. It belongs to one goroutine,
-// and its memory is bounded by that of a block, whatever it reads.
+// Reader is the Source of a recording in blocks. Its memory is bounded by that of a
+// block, whatever it reads.
 type Reader struct {
 	in         *bufio.Reader
 	decompress *zstd.Decoder
-	start      event.Start
-	stop       *event.Stop
+	start      Start
+	stop       *Stop
 	block      input
 	left       uint32 // events of the block
 	stored     []byte
@@ -29,58 +29,54 @@ type Reader struct {
 	damage     Damage
 }
 
-// Damage is what of a recording could not be read.
-type Damage struct {
-	// Blocks could not be read; what they held is missing.
-	Blocks int
-	// CutOff: the recording ends before the trace did.
-	CutOff bool
-}
+// ErrBeginning is the error of a recording whose header is damaged: of what version
+// the rest is, nobody knows.
+var ErrBeginning = errors.New("its first bytes are damaged or cut off, and nothing else says how to read the rest")
 
-// ErrNoRecording is the error of a file that is something else.
-var ErrNoRecording = errors.New("it is no recording")
-
-// NewReader begins to read. An error is ErrNoRecording, that of a newer version,
-// or in's.
-func NewReader(in io.Reader) (*Reader, error) {
+// newReader begins to read what begins with the magic.
+func newReader(in *bufio.Reader) (*Reader, error) {
 	decompress, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*bytesPerBlock))
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{in: bufio.NewReaderSize(in, 64<<10), decompress: decompress}
+	r := &Reader{in: in, decompress: decompress}
 	head, err := r.in.Peek(headerSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if len(head) < headerSize || string(head[:len(magic)]) != magic {
-		return nil, ErrNoRecording
+	if len(head) < headerSize {
+		return nil, ErrBeginning
+	}
+	if crc32.Checksum(head[:headerSize-4], castagnoli) != binary.LittleEndian.Uint32(head[headerSize-4:]) {
+		return nil, ErrBeginning
 	}
 	if v := binary.LittleEndian.Uint32(head[len(magic):]); v > version {
-		return nil, fmt.Errorf("it is of version %d, and this tcpstates reads up to %d: take a newer one", v, version)
+		return nil, fmt.Errorf("it is of version %d, and this tcpstates reads up to %d: read it with a newer one", v, version)
 	}
 	_, _ = r.in.Discard(headerSize) // it was there to be seen
-	if what, err := r.next(); err != nil && !errors.Is(err, io.EOF) {
+	switch what, err := r.next(); {
+	case err != nil && !errors.Is(err, io.EOF):
 		return nil, err
-	} else if what != blockStart || json.Unmarshal(r.content, &r.start) != nil {
-		return nil, ErrNoRecording
+	case what == blockStart && json.Unmarshal(r.content, &r.start) == nil:
+	default: // the rest can be read without, and had all to tell as far as is known
+		r.start.Sockets, r.start.Facts = true, true
 	}
 	return r, nil
 }
 
-// Start is how the trace began.
-func (r *Reader) Start() event.Start { return r.start }
+// Start implements Source.
+func (r *Reader) Start() Start { return r.start }
 
-// Stop is how the trace ended; nil if the recording ends before. It is known
-// when Read has come to the end.
-func (r *Reader) Stop() *event.Stop { return r.stop }
+// Stop implements Source.
+func (r *Reader) Stop() *Stop { return r.stop }
 
-// Damage is what could not be read so far.
+// Damage implements Source.
 func (r *Reader) Damage() Damage { return r.damage }
 
-// Pending implements pipeline.Source: a file has no pauses.
-func (r *Reader) Pending() bool { return true }
+// Pending implements Source. From a pipe more may have to be waited for.
+func (r *Reader) Pending() bool { return r.left > 0 || r.in.Buffered() > 0 }
 
-// Read implements pipeline.Source.
+// Read implements Source.
 func (r *Reader) Read(e *event.Event) error {
 	for {
 		for r.left > 0 {
@@ -100,7 +96,7 @@ func (r *Reader) Read(e *event.Event) error {
 			return err
 		}
 		if what == blockStop {
-			stop := new(event.Stop)
+			stop := new(Stop)
 			if json.Unmarshal(r.content, stop) != nil {
 				r.damage.Blocks++
 				continue

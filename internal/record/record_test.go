@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,7 +28,7 @@ func full() event.Event {
 			MinRTT: event.NoRTT, Retransmits: 2, BytesAcked: 1 << 40, BytesReceived: 1 << 41,
 			SegsIn: 11, SegsOut: 12, DataSegsIn: 7, Reset: "TCP_ABORT_ON_CLOSE", Unknown: true,
 		},
-		Fate: event.FateNoRoom, Lost: 6,
+		Fate: event.FateNoRoom, Lost: 6, RecvQ: 8, SendQ: 9, Left: time.Minute,
 	}
 }
 
@@ -65,7 +66,7 @@ func TestEveryFactIsRecorded(t *testing.T) {
 }
 
 func TestConclusionsAreNotRecorded(t *testing.T) {
-	for _, kind := range []event.Kind{event.KindConn, event.KindSocket} {
+	for _, kind := range []event.Kind{event.KindConn} {
 		e := full()
 		e.Kind = kind
 		if line := Append(nil, &e); len(line) != 0 {
@@ -90,11 +91,26 @@ func TestReadRefuses(t *testing.T) {
 		`lost comm="seventeen\x20bytes!!"`:       "a name of 17 bytes",
 		`lost reset="` + strings.Repeat("\\", 3): "is no quoted text",
 		"lost ktime=1  lost=1":                   `"" is no field`,
+		"start {":                                "line 1: unexpected end",
+		`{"type":"lost","lost":"3"}`:             "the field lost",
+		`{"type":"lost","comm":3}`:               "the field comm",
+		`{"lost":3}`:                             "the field type: it is missing",
+		`{"type":"lost"`:                         "line 1: unexpected end",
+		strings.Repeat("x", maxLine+1):           "line 1: bufio.Scanner: token too long",
 	} {
 		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", text, err, want)
 		}
 	}
+}
+
+func FuzzOpen(f *testing.F) {
+	e := full()
+	f.Add(Append(nil, &e))
+	f.Add([]byte(`start {"wall":1}` + "\n" + `{"type":"lost","lost":3}` + "\n" + `stop {}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		_, _, _ = readAll(t, text) // no panic, and an end
+	})
 }
 
 // FuzzParse looks for lines that make Parse panic, and for events that do not

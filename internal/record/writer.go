@@ -6,20 +6,22 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"tcpstates/internal/event"
 )
 
-// Writer writes a recording. It belongs to one goroutine. Its memory is that of
-// a block.
+// Writer is the Sink of a recording in blocks, each of which is one write. Its
+// memory is that of a block.
 type Writer struct {
 	out      io.Writer
 	compress *zstd.Encoder
 	said     said
 	head     blockHead
-	events   []byte // of the block under way
+	began    uint64 // ktime of the block under way
+	events   []byte // of that block
 	block    []byte // as it goes out
 }
 
@@ -28,7 +30,7 @@ type Writer struct {
 const largestEvent = 64 << 10
 
 // NewWriter begins a recording of a trace that began so.
-func NewWriter(out io.Writer, start event.Start) (*Writer, error) {
+func NewWriter(out io.Writer, start Start) (*Writer, error) {
 	compress, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(bytesPerBlock))
 	if err != nil {
 		return nil, err
@@ -40,25 +42,43 @@ func NewWriter(out io.Writer, start event.Start) (*Writer, error) {
 	return w, w.tell(blockStart, start.Wall, start)
 }
 
-// Write takes an event, which may stay in memory until a block is full. Events
-// of kinds that are concluded from others are not kept.
+// What was written may wait in memory for so long: a trace that is killed leaves
+// so much less. A block of few events takes more room for each.
+const (
+	maxWait       = uint64(10 * time.Second)
+	maxWaitOfMany = uint64(time.Second)
+	few           = 512
+)
+
+// Write implements Sink. Time goes on with the events, ticks among them.
 func (w *Writer) Write(e *event.Event) error {
 	kind := slices.Index(kinds, e.Kind)
 	if kind < 0 {
 		return nil
 	}
 	if w.head.events == 0 {
-		w.head.wall = e.Wall
+		w.head.wall, w.began = e.Wall, e.Ktime
 	}
 	w.events = w.said.put(w.events, byte(kind), e)
 	w.head.events++
-	if w.head.events == eventsPerBlock || len(w.events) > bytesPerBlock-largestEvent {
+	if w.head.events == eventsPerBlock || len(w.events) > bytesPerBlock-largestEvent || w.isDue(e.Ktime) {
 		return w.Flush()
 	}
 	return nil
 }
 
-// Flush writes what is in memory as a block.
+// isDue tells whether the block has waited long enough.
+func (w *Writer) isDue(now uint64) bool {
+	if now < w.began { // what is not from the ring buffer is ahead of what lies there
+		return false
+	}
+	if w.head.events >= few {
+		return now-w.began > maxWaitOfMany
+	}
+	return now-w.began > maxWait
+}
+
+// Flush implements Sink: what is in memory becomes a block.
 func (w *Writer) Flush() error {
 	if w.head.events == 0 {
 		return nil
@@ -69,11 +89,20 @@ func (w *Writer) Flush() error {
 	return err
 }
 
-// Stop ends the recording of a trace that has ended so.
-func (w *Writer) Stop(stop event.Stop) error {
+// Stop implements Sink.
+func (w *Writer) Stop(stop Stop) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	return w.tell(blockStop, stop.Wall, stop)
+}
+
+// StopTo is Stop of a recording that out has so far as a Ring gave it. The Writer
+// goes on.
+func (w *Writer) StopTo(out io.Writer, stop Stop) error {
+	own := w.out
+	defer func() { w.out = own }()
+	w.out = out
 	return w.tell(blockStop, stop.Wall, stop)
 }
 
