@@ -50,6 +50,7 @@ type seeder func(found func(wire.Found)) (snapshot.Report, error)
 
 // app is what the command line acts on; tests put their own in its place.
 type app struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	open           func(probe.Options) (tracer, seeder, error)
@@ -85,6 +86,7 @@ func Main() int {
 	context.AfterFunc(ctx, stop)
 
 	a := &app{
+		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		getenv: os.Getenv,

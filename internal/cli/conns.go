@@ -34,7 +34,7 @@ ends with a summary on stderr.`,
   tcpstates conns -L 443 --every 10s     a web server, with a summary every 10 s`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.traceConns(cmd.Context(), flags, cmd.Flags().Changed("output"))
+			return a.traceConns(cmd.Context(), flags, cmd.Flags().Changed)
 		},
 	}
 	cmd.Flags().SortFlags = false
@@ -47,18 +47,18 @@ ends with a summary on stderr.`,
 }
 
 // traceConns shows connections as they end.
-func (a *app) traceConns(ctx context.Context, flags *connsFlags, formatGiven bool) error {
-	format, err := flags.outputFormat(formatGiven)
+func (a *app) traceConns(ctx context.Context, flags *connsFlags, given func(name string) bool) error {
+	format, err := flags.outputFormat(given("output"))
 	if err != nil {
 		return err
 	}
 	if !format.HasAll {
 		return usagef("-o %s with conns: that tool shows transitions alone: use table, wide, csv or json", format.Name)
 	}
-	return a.trace(ctx, &flags.traceFlags, show{
-		format: format, subject: output.OfConns, what: "connections", keep: flags.keeps, summary: true,
+	return a.traceOrReplay(ctx, &flags.traceFlags, show{
+		format: format, subject: output.OfConns, what: "connections shown", keep: flags.keeps, summary: true,
 		needsReasons: flags.failed,
-	})
+	}, given)
 }
 
 // keeps tells whether an event is shown: a connection that the flags ask for,

@@ -50,7 +50,7 @@ func portOf(a net.Addr) uint16 { return uint16(a.(*net.TCPAddr).Port) }
 // requireIn expects all of the connection in the records, and that both ends
 // are this process's. Where sockets cannot be asked, the ports alone tell which
 // records are of it, a server's end has no owner, and TIME_WAIT is not known.
-func (c connection) requireIn(t *testing.T, all []record, asked bool) {
+func (c connection) requireIn(t *testing.T, all []jsonRecord, asked bool) {
 	t.Helper()
 	var client, server []string
 	for _, r := range all {
@@ -123,10 +123,10 @@ func requireTraces(t *testing.T, cmd *exec.Cmd, asked bool, look func(pid int)) 
 }
 
 // allRecords reads JSON to its end, whatever fields it has besides.
-func allRecords(t *testing.T, from io.Reader) (all []record) {
+func allRecords(t *testing.T, from io.Reader) (all []jsonRecord) {
 	t.Helper()
 	for decoder := json.NewDecoder(from); ; {
-		var r record
+		var r jsonRecord
 		if err := decoder.Decode(&r); errors.Is(err, io.EOF) {
 			return all
 		} else if err != nil {

@@ -142,27 +142,12 @@ func (s span) Type() string { return "TIME" }
 type showFlags struct {
 	format    string
 	wide, csv bool
-	pidns     bool
-}
-
-// pidNamespace is the PID namespace whose process ids are shown; zero means
-// the machine's.
-func (f *showFlags) pidNamespace() (uint32, error) {
-	if !f.pidns {
-		return 0, nil
-	}
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
-		return 0, fmt.Errorf("find the PID namespace for --pidns: %w: is /proc mounted?", err)
-	}
-	return uint32(st.Ino), nil
 }
 
 func (f *showFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.format, "output", "o", output.Formats[0].Name, "the `FORMAT`, see below")
 	flags.BoolVarP(&f.wide, "wide", "w", false, "show more: as -o wide, or with -o bcc and -o libbpf as those tools do")
 	flags.BoolVarP(&f.csv, "csv", "s", false, "comma-separated values: as -o csv, or with -o bcc as BCC prints them")
-	flags.BoolVar(&f.pidns, "pidns", false, "show process ids as the command's own PID namespace has them, for use in a container")
 }
 
 // outputFormat is the format that the flags ask for, or the error that they
@@ -232,23 +217,38 @@ func (f *filterFlags) filters() (filter.Set, error) {
 	return set, nil
 }
 
-// traceFlags are the flags that the live commands share, as they were given.
-type traceFlags struct {
+// viewFlags are the flags of what is shown, and how, as they were given: of a live
+// trace and of a recording.
+type viewFlags struct {
 	showFlags
 	filterFlags
 	time, elapsed bool
 	every         span
 	maxConns      positive
-	acceptProbe   bool
 	count         positive
 	duration      span
-	buffer        byteSize
-	backend       chosen[probe.Backend]
-	transport     chosen[probe.Transport]
-	btf           string
-	dropTo        identity
 	verbose       bool
-	readyFile     string
+}
+
+// liveFlags are the flags of how a live trace is made.
+type liveFlags struct {
+	pidns       bool
+	acceptProbe bool
+	buffer      byteSize
+	backend     chosen[probe.Backend]
+	transport   chosen[probe.Transport]
+	btf         string
+	dropTo      identity
+	readyFile   string
+	names       []string // of these flags
+}
+
+// traceFlags are the flags of a command that traces, or replays what another has
+// recorded.
+type traceFlags struct {
+	viewFlags
+	liveFlags
+	from string // a recording; empty: live
 }
 
 // chosen is a flag that takes one of several names.
@@ -273,30 +273,79 @@ func (c *chosen[T]) Type() string { return "NAME" }
 
 // newTraceFlags are the flags as they are if none is given.
 func newTraceFlags() traceFlags {
-	return traceFlags{buffer: probe.DefaultBufferSize, maxConns: conn.DefaultMaxConns}
+	return traceFlags{
+		viewFlags: viewFlags{maxConns: conn.DefaultMaxConns},
+		liveFlags: liveFlags{buffer: probe.DefaultBufferSize},
+	}
 }
 
-func (f *traceFlags) bind(flags *pflag.FlagSet) {
+func (f *viewFlags) bind(flags *pflag.FlagSet) {
 	f.showFlags.bind(flags)
 	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (table, wide, csv and json always do)")
 	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
 	f.filterFlags.bind(flags)
 	flags.Var(&f.every, "every", "print the summary so far each time this time has passed: 5s, 1m")
 	flags.Var(&f.maxConns, "max-conns", "follow up to so many connections at a time; when there are more, the quietest is forgotten")
-	flags.BoolVar(&f.acceptProbe, "accept-probe", false,
-		"learn who accepts each connection, and when, by a tracepoint that slows every system call of the machine by some 30 %")
 	flags.VarP(&f.count, "count", "n", "end after so many events")
 	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is done, and the kernel's own words where it refuses")
+}
+
+func (f *liveFlags) bind(to *pflag.FlagSet) {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	bindPIDNS(flags, &f.pidns)
+	flags.BoolVar(&f.acceptProbe, "accept-probe", false,
+		"learn who accepts each connection, and when, by a tracepoint that slows every system call of the machine by some 30 %")
 	flags.Var(&f.buffer, "buffer", "the size of the buffer between kernel and command, a power of two")
 	f.backend.parse, f.transport.parse = probe.ParseBackend, probe.ParseTransport
 	flags.Var(&f.backend, "backend", "use this backend and no other: "+strings.Join(probe.BackendNames(), ", "))
 	flags.Var(&f.transport, "transport", "use this way out of the kernel and no other: "+strings.Join(probe.TransportNames(), ", "))
 	flags.StringVar(&f.btf, "btf", "", "take the kernel's type information from this `FILE`, for a kernel that has none itself")
 	flags.Var(&f.dropTo, "drop-to", "trace as this user, a name, UID or UID:GID, once the programs are in the kernel")
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is done, and the kernel's own words where it refuses")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the process id to this `PATH` once tracing has begun")
 	// For tests and scripts; the name may change.
 	_ = flags.MarkHidden("ready-file") // fails for a flag that is not there
+	flags.VisitAll(func(flag *pflag.Flag) {
+		f.names = append(f.names, flag.Name)
+		to.AddFlag(flag)
+	})
+}
+
+func (f *traceFlags) bind(flags *pflag.FlagSet) {
+	f.viewFlags.bind(flags)
+	f.liveFlags.bind(flags)
+	bindFrom(flags, &f.from)
+}
+
+func bindFrom(flags *pflag.FlagSet, from *string) {
+	flags.StringVar(from, "from", "", "show what this `FILE` has recorded, as tcpstates record writes it, instead of what happens")
+}
+
+// pidNamespace is the PID namespace whose process ids are shown: its own, or zero
+// for the machine's.
+func pidNamespace(own bool) (uint32, error) {
+	if !own {
+		return 0, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
+		return 0, fmt.Errorf("find the PID namespace for --pidns: %w: is /proc mounted?", err)
+	}
+	return uint32(st.Ino), nil
+}
+
+func bindPIDNS(flags *pflag.FlagSet, pidns *bool) {
+	flags.BoolVar(pidns, "pidns", false, "show process ids as the command's own PID namespace has them, for use in a container")
+}
+
+// checkFrom refuses flags of a live trace for a recording.
+func (f *traceFlags) checkFrom(given func(name string) bool) error {
+	for _, name := range f.names {
+		if f.from != "" && given(name) {
+			return usagef("--%s with --from: how it was traced is in the recording: leave out one of them", name)
+		}
+	}
+	return nil
 }
 
 // transitionsFlags are the flags of the command without a name.
@@ -307,12 +356,16 @@ type transitionsFlags struct {
 
 func (f *transitionsFlags) bind(flags *pflag.FlagSet) {
 	f.traceFlags.bind(flags)
+	f.bindSubject(flags)
+}
+
+func (f *transitionsFlags) bindSubject(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.summary, "summary", false, "end with a summary on stderr: why connections ended, percentiles of times, slowest handshakes")
 	flags.BoolVar(&f.raw, "raw", false, "show what the tracepoint says, states set anew without a change included, and nothing more")
 }
 
 // outputFormat is the format that the flags ask for.
-func (f *traceFlags) outputFormat(formatGiven bool) (output.Format, error) {
+func (f *viewFlags) outputFormat(formatGiven bool) (output.Format, error) {
 	format, err := f.showFlags.outputFormat(formatGiven)
 	if err == nil && f.elapsed && !format.HasElapsed {
 		err = usagef("-t with -o %s: that tool has no such column: leave out -t, or use -T", format.Name)

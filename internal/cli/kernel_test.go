@@ -132,8 +132,8 @@ func outputFile(t testing.TB) *os.File {
 	return f
 }
 
-// record is a line of -o json, with its fields' types as documented.
-type record struct {
+// jsonRecord is a line of -o json, with its fields' types as documented.
+type jsonRecord struct {
 	Type     string     `json:"type"`
 	Time     time.Time  `json:"time"`
 	Sock     string     `json:"sock"`
@@ -175,16 +175,16 @@ type record struct {
 }
 
 // records reads the JSON that the command wrote to the file.
-func records(t *testing.T, f *os.File) []record {
+func records(t *testing.T, f *os.File) []jsonRecord {
 	t.Helper()
 	if _, err := f.Seek(0, 0); err != nil {
 		t.Fatal(err)
 	}
-	var all []record
+	var all []jsonRecord
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		decoder := json.NewDecoder(bytes.NewReader(lines.Bytes()))
 		decoder.DisallowUnknownFields()
-		var r record
+		var r jsonRecord
 		if err := decoder.Decode(&r); err != nil {
 			t.Fatalf("%v in %s", err, lines.Text())
 		}
@@ -203,7 +203,7 @@ var stateOf = func() map[string]event.State {
 
 // eventOf is a transition's record as an event, as far as the truth can be
 // compared with it.
-func eventOf(t *testing.T, r record) event.Event {
+func eventOf(t *testing.T, r jsonRecord) event.Event {
 	t.Helper()
 	address, err := strconv.ParseUint(r.SkAddr, 16, 64)
 	if err != nil {

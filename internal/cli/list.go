@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -100,6 +101,8 @@ type listFlags struct {
 	udp       bool
 	states    states
 	netns     netns
+	pidns     bool
+	from, at  string
 	verbose   bool
 }
 
@@ -110,6 +113,9 @@ func (f *listFlags) bind(flags *pflag.FlagSet) {
 	flags.Var(&f.states, "state", "only sockets in one of these states: established,time-wait")
 	f.filterFlags.bind(flags)
 	flags.Var(&f.netns, "netns", `only this network namespace: "self", a path or an inode number`)
+	bindPIDNS(flags, &f.pidns)
+	bindFrom(flags, &f.from)
+	flags.StringVar(&f.at, "at", "", "with --from: the sockets at this `TIME`: 15:04:05, +1m30s after its beginning, RFC 3339; its end unless given")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what was left out, and why")
 }
 
@@ -147,10 +153,11 @@ still lasts.`,
 		Example: `  tcpstates list -l               who listens
   tcpstates list --state time-wait
   tcpstates list -D 5432 -o json  connections to a database
-  tcpstates list -u               UDP sockets`,
+  tcpstates list -u               UDP sockets
+  tcpstates list --from all.rec --at 12:30`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.list(flags, cmd.Flags().Changed("output"))
+			return a.list(cmd.Context(), flags, cmd.Flags().Changed("output"))
 		},
 	}
 	cmd.Flags().SortFlags = false
@@ -160,7 +167,7 @@ still lasts.`,
 }
 
 // list lists the sockets once.
-func (a *app) list(flags *listFlags, formatGiven bool) error {
+func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) error {
 	format, err := flags.outputFormat(formatGiven)
 	if err != nil {
 		return err
@@ -172,7 +179,13 @@ func (a *app) list(flags *listFlags, formatGiven bool) error {
 	if err != nil {
 		return err
 	}
-	pidns, err := flags.pidNamespace()
+	if flags.from != "" {
+		return a.listRecorded(ctx, format, flags, &filters)
+	}
+	if flags.at != "" {
+		return usagef("--at without --from: what was can be told of a recording alone: give its FILE")
+	}
+	pidns, err := pidNamespace(flags.pidns)
 	if err != nil {
 		return err
 	}
@@ -180,36 +193,55 @@ func (a *app) list(flags *listFlags, formatGiven bool) error {
 	if err != nil {
 		return err
 	}
-	listing.Sockets = slices.DeleteFunc(listing.Sockets, func(e event.Event) bool { return !filters.Match(&e) })
-	if err := a.writeSockets(format, flags, listing.Sockets); err != nil {
+	places := cgroup.NewResolver()
+	defer places.Close()
+	for i := range listing.Sockets {
+		if o := &listing.Sockets[i].Owner; o.Source != event.SourceUnknown {
+			o.Place = places.Place(o, 0)
+		}
+	}
+	start := event.Start{Wall: a.clock.Now(), Version: version, Kernel: feature.KernelRelease(), Backend: "sock_diag, task_file iterator"}
+	listed, err := a.writeSockets(format, flags, &filters, start, listing.Sockets)
+	if err != nil {
 		return pipeline.Writing(err)
 	}
+	fmt.Fprintln(a.stderr, "tcpstates: "+countByState(listed))
 	a.noteListing(flags, listing)
 	return nil
 }
 
-// writeSockets writes the sockets, all as of now.
-func (a *app) writeSockets(format output.Format, flags *listFlags, sockets []event.Event) error {
-	places := cgroup.NewResolver()
-	defer places.Close()
+// writeSockets writes the sockets that are wanted, all as of start's time, and
+// returns them.
+func (a *app) writeSockets(format output.Format, flags *listFlags, filters *filter.Set, start event.Start, sockets []event.Event) ([]event.Event, error) {
+	sockets = slices.DeleteFunc(sockets, func(e event.Event) bool { return !filters.Match(&e) })
+	slices.SortStableFunc(sockets, byState)
 	options := flags.options(a)
 	options.Of = output.OfSockets
 	sink := format.New(options)
-	now := a.clock.Now()
-	err := sink.Start(event.Start{Wall: now, Version: version, Kernel: feature.KernelRelease(), Backend: "sock_diag, task_file iterator"})
+	err := sink.Start(start)
 	for i := range sockets {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		sockets[i].Wall = now
-		err = places.Apply(&sockets[i], sink.Write)
+		sockets[i].Wall = start.Wall
+		err = sink.Write(&sockets[i])
 	}
-	return errors.Join(err, sink.Stop(event.Stop{Wall: now, Shown: uint64(len(sockets))}))
+	return sockets, errors.Join(err, sink.Stop(event.Stop{Wall: start.Wall, Shown: uint64(len(sockets))}))
 }
 
-// noteListing counts the sockets by state, and tells what is missing.
+// byState orders listeners first, then by the local end.
+func byState(a, b event.Event) int {
+	if la, lb := a.NewState == event.Listen, b.NewState == event.Listen; la != lb {
+		if la {
+			return -1
+		}
+		return 1
+	}
+	return a.Local.Compare(b.Local)
+}
+
+// noteListing tells what is missing.
 func (a *app) noteListing(flags *listFlags, listing snapshot.Listing) {
-	fmt.Fprintln(a.stderr, "tcpstates: "+countByState(listing.Sockets))
 	if listing.OwnersErr != nil {
 		fmt.Fprintln(a.stderr, "tcpstates: the owners are known of those processes alone that /proc shows you: run as root for all")
 	}

@@ -206,7 +206,7 @@ func TestTraceWithoutPrivileges(t *testing.T) {
 				l.Close()
 			})
 			defer server.Close()
-			left := awaitRecord(t, out, func(r record) bool {
+			left := awaitRecord(t, out, func(r jsonRecord) bool {
 				return r.Netns == ns.Inode && r.OldState == "FIN_WAIT2" && r.NewState == "CLOSE"
 			})
 			if left.MSMin == nil && follows {
@@ -216,7 +216,7 @@ func TestTraceWithoutPrivileges(t *testing.T) {
 			pause(t, trace, unix.SIGSTOP)
 			place := inContainer(t, ns)
 			pause(t, trace, unix.SIGCONT)
-			opened := awaitRecord(t, out, func(r record) bool { return r.Netns == ns.Inode && r.Comm == "contained" })
+			opened := awaitRecord(t, out, func(r jsonRecord) bool { return r.Netns == ns.Inode && r.Comm == "contained" })
 			if opened.Contain != place {
 				t.Errorf("it is in the container %s: %+v", place, opened)
 			}
@@ -276,14 +276,14 @@ func version2(t *testing.T) string {
 }
 
 // awaitRecord reads JSON until there is a record as wanted.
-func awaitRecord(t *testing.T, out *bufio.Reader, wanted func(record) bool) record {
+func awaitRecord(t *testing.T, out *bufio.Reader, wanted func(jsonRecord) bool) jsonRecord {
 	t.Helper()
 	for {
 		line, err := out.ReadBytes('\n')
 		if err != nil {
 			t.Fatalf("no such record was shown: %v", err)
 		}
-		var r record
+		var r jsonRecord
 		if err := json.Unmarshal(line, &r); err != nil {
 			t.Fatalf("%v in %s", err, line)
 		}

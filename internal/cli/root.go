@@ -43,7 +43,7 @@ stands before a duration whose beginning was before the trace.`,
 	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
-	cmd.AddCommand(a.newConns(), a.newList(), a.newDoctor())
+	cmd.AddCommand(a.newConns(), a.newList(), a.newRecord(), a.newReplay(), a.newConvert(), a.newDoctor())
 	return cmd
 }
 

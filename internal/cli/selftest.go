@@ -76,8 +76,7 @@ func kernelsWords(err error) string {
 // ownPIDNamespace is the PID namespace of this process, in which it knows its
 // own id; zero if it is the machine's.
 func (a *app) ownPIDNamespace() (uint32, error) {
-	flags := showFlags{pidns: a.ask(feature.PIDNamespace).Answer == feature.No}
-	return flags.pidNamespace()
+	return pidNamespace(a.ask(feature.PIDNamespace).Answer == feature.No)
 }
 
 // rehearsal is a connection of our own under a trace.

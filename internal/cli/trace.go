@@ -15,30 +15,35 @@ import (
 	"tcpstates/internal/cgroup"
 	"tcpstates/internal/event"
 	"tcpstates/internal/feature"
+	"tcpstates/internal/minisock"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/probe"
+	"tcpstates/internal/snapshot"
 	"tcpstates/internal/wire"
+
+	"golang.org/x/sys/unix"
 )
 
 // traceTransitions shows every change of state. given tells whether a flag was
 // given.
 func (a *app) traceTransitions(ctx context.Context, flags *transitionsFlags, given func(name string) bool) error {
-	format, err := flags.outputFormat(given("output"))
+	show, err := flags.show(given)
 	if err != nil {
 		return err
 	}
-	show := show{
-		format: format, subject: output.OfTransitions, what: "transitions", keep: isNoConn,
-		summary: flags.summary || flags.every > 0,
+	return a.traceOrReplay(ctx, &flags.traceFlags, show, given)
+}
+
+// traceOrReplay shows what happens, or what a recording has.
+func (a *app) traceOrReplay(ctx context.Context, flags *traceFlags, show show, given func(name string) bool) error {
+	if err := flags.checkFrom(given); err != nil {
+		return err
 	}
-	if flags.raw || format.Raw {
-		if show.summary || given("max-conns") {
-			return usagef("--summary, --every and --max-conns with what the tracepoint says alone: leave out --raw, -o bcc and -o libbpf")
-		}
-		show.subject, show.keep = output.OfRaw, isRaw
+	if flags.from != "" {
+		return a.replay(ctx, flags.from, &flags.viewFlags, show)
 	}
-	return a.trace(ctx, &flags.traceFlags, show)
+	return a.trace(ctx, flags, show, nil)
 }
 
 // isNoConn keeps all but connections that have ended.
@@ -59,15 +64,59 @@ type show struct {
 	summary bool
 	// needsReasons says that it goes by the reasons of ends.
 	needsReasons bool
+	// silent says that nothing is written.
+	silent bool
 }
 
-// trace runs a live trace to its end.
-func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
+// show is what the flags ask for.
+func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
+	format, err := f.outputFormat(given("output"))
+	if err != nil {
+		return show{}, err
+	}
+	s := show{
+		format: format, subject: output.OfTransitions, what: "transitions shown", keep: isNoConn,
+		summary: f.summary || f.every > 0,
+	}
+	if f.raw || format.Raw {
+		if s.summary || given("max-conns") {
+			return s, usagef("--summary, --every and --max-conns with what the tracepoint says alone: leave out --raw, -o bcc and -o libbpf")
+		}
+		s.subject, s.keep = output.OfRaw, isRaw
+	}
+	return s, nil
+}
+
+// optionsOf are what the flags ask of the format in which it is written to out.
+func (f *viewFlags) optionsOf(a *app, show show, out io.Writer) output.Options {
+	options := f.options(a)
+	options.Time, options.Elapsed, options.Of = f.time, f.elapsed, show.subject
+	options.Out = out
+	return options
+}
+
+// nothing is a sink that writes nothing.
+type nothing struct{}
+
+// Start implements pipeline.Sink.
+func (nothing) Start(event.Start) error { return nil }
+
+// Write implements pipeline.Sink.
+func (nothing) Write(*event.Event) error { return nil }
+
+// Flush implements pipeline.Sink.
+func (nothing) Flush() error { return nil }
+
+// Stop implements pipeline.Sink.
+func (nothing) Stop(event.Stop) error { return nil }
+
+// trace runs a live trace to its end. The recorder is nil if nothing is recorded.
+func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder *recorder) error {
 	filters, err := flags.filters()
 	if err != nil {
 		return err
 	}
-	pidns, err := flags.pidNamespace()
+	pidns, err := pidNamespace(flags.pidns)
 	if err != nil {
 		return err
 	}
@@ -91,6 +140,16 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 		return &feature.Missing{What: "--failed goes by the reasons of ends, and " + source.Backend() +
 			" knows none: leave it out, and see tcpstates doctor for a better way to trace"}
 	}
+	start := event.Start{
+		Wall:    a.clock.Now(),
+		Version: version,
+		Kernel:  feature.KernelRelease(),
+		Backend: source.Backend(),
+	}
+	// While the process has the right to.
+	if err := recorder.begin(start, source, show); err != nil {
+		return err
+	}
 	// While no other goroutine needs a capability.
 	if err := a.changeUser(flags); err != nil {
 		return err
@@ -103,25 +162,19 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show) error {
 	}
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
-	options := flags.options(a)
-	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
-	taken := new(atomic.Uint64)
-	options.Out = countingWriter{a.stdout, taken}
-	places := cgroup.NewResolver()
-	defer places.Close()
-	way := a.newWay(source, places, flags, show, show.format.New(options))
-	defer way.close()
-	run := &run{app: a, flags: flags, source: source, seed: seed, places: places, way: way, taken: taken}
-	stop, err := run.pump(ctx)
+	run := a.newRun(source, seed, flags, show, recorder)
+	defer run.close()
+	stop, err := run.pump(ctx, start)
 	if err != nil {
 		return err
 	}
 	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
 		fmt.Fprintln(a.stderr) // Ctrl-C has left its ^C on the line
 	}
-	way.summarize()
+	run.way.summarize()
 	fmt.Fprintln(a.stderr, "tcpstates: "+account(show.what, stop))
-	if err := way.minisockErr(); err != nil {
+	recorder.tell()
+	if err := run.minisockErr(); err != nil {
 		fmt.Fprintln(a.stderr, "tcpstates: some TIME_WAIT were not followed to their end; run with -v for why")
 		flags.notef(a, "%v", err)
 	}
@@ -139,7 +192,7 @@ func header(source tracer) string {
 
 // account tells in a sentence how much of what happened was shown.
 func account(what string, stop event.Stop) string {
-	text := fmt.Sprintf("%d %s shown, %d events lost in the buffer, ", stop.Shown, what, stop.Lost)
+	text := fmt.Sprintf("%d %s, %d events lost in the buffer, ", stop.Shown, what, stop.Lost)
 	if stop.MissedUnknown {
 		text += "and nobody knows how many missed by recursion"
 	} else {
@@ -161,13 +214,63 @@ func account(what string, stop event.Stop) string {
 // run is one trace under way.
 type run struct {
 	*app
-	flags  *traceFlags
-	source tracer
-	seed   seeder
-	places *cgroup.Resolver
-	way    *way
-	taken  *atomic.Uint64 // writes that the output has taken
+	flags    *traceFlags
+	source   tracer
+	seed     seeder
+	rest     *minisock.Follower // nil where nothing tells of minisocks, or nobody asks
+	places   *cgroup.Resolver   // nil if nobody asks for places
+	recorder *recorder          // nil if nothing is recorded
+	way      *way
+	taken    *atomic.Uint64 // writes that the output has taken
 }
+
+func (a *app) newRun(source tracer, seed seeder, flags *traceFlags, show show, recorder *recorder) *run {
+	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, taken: new(atomic.Uint64)}
+	var from pipeline.Source = source
+	if show.subject != output.OfRaw && source.Knows().Sockets {
+		r.rest = minisock.Follow(source, minisock.Options{
+			Lister: a.minisocks(), Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
+		})
+		from = r.rest
+	}
+	var before []pipeline.Stage
+	// The other tools' formats have no room for cgroups.
+	if !show.format.Raw || recorder != nil {
+		r.places = cgroup.NewResolver()
+		before = append(before, r.places)
+	}
+	if recorder != nil {
+		before = append(before, recorder)
+	}
+	sink := pipeline.Sink(nothing{})
+	if !show.silent {
+		sink = show.format.New(flags.optionsOf(a, show, countingWriter{a.stdout, r.taken}))
+	}
+	r.way = a.newWay(from, before, &flags.viewFlags, show, sink)
+	recorder.watch(r.way)
+	return r
+}
+
+// close ends what runs beside the trace.
+func (r *run) close() {
+	if r.rest != nil {
+		r.rest.Close()
+	}
+	if r.places != nil {
+		r.places.Close()
+	}
+}
+
+// minisockErr is why some minisocks were not followed to their end.
+func (r *run) minisockErr() error {
+	if r.rest == nil {
+		return nil
+	}
+	return r.rest.Err()
+}
+
+// ktime is the present time in nanoseconds of CLOCK_MONOTONIC.
+func ktime() uint64 { return uint64(readClock(unix.CLOCK_MONOTONIC)) }
 
 // countingWriter counts the writes that come to their end.
 type countingWriter struct {
@@ -186,7 +289,7 @@ type breakdown struct{ error }
 
 // pump moves events from source to sink until a signal, the end of the time or
 // of the number that the flags give, or the end of who reads the output.
-func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
+func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err error) {
 	if r.flags.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.flags.duration))
@@ -200,12 +303,7 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	defer close(done)
 	context.AfterFunc(ctx, func() { r.giveUpWhenStuck(done) })
 
-	err = r.way.sink.Start(event.Start{
-		Wall:    r.clock.Now(),
-		Version: version,
-		Kernel:  feature.KernelRelease(),
-		Backend: r.source.Backend(),
-	})
+	err = r.way.sink.Start(start)
 	if err = errors.Join(err, r.way.sink.Flush()); err != nil {
 		return stop, pipeline.Writing(err)
 	}
@@ -232,8 +330,14 @@ func (r *run) pump(ctx context.Context) (stop event.Stop, err error) {
 	}
 	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
 	stop.MissedUnknown = totals.MissedUnknown
-	stop.Evicted, stop.Unfollowed = r.way.forgotten()
+	if r.rest != nil {
+		stop.Unfollowed = r.rest.Skipped()
+	}
 	stop.Wall = r.clock.Now()
+	if err := r.recorder.stop(stop); err != nil {
+		return stop, err
+	}
+	r.way.account(&stop)
 	r.flags.notef(r.app, "%d records through the buffer, %d recovered by a later program; %d connections are still followed",
 		totals.Emitted, totals.Recovered, r.way.tracked())
 	return stop, pipeline.Writing(r.way.sink.Stop(stop))
@@ -268,6 +372,7 @@ func (r *run) begin() error {
 	if r.source.Knows().Sockets {
 		r.lookAround()
 	}
+	r.noteSockets()
 	if r.flags.readyFile == "" {
 		return r.dropPrivileges()
 	}
@@ -294,7 +399,11 @@ func telling(err error) error {
 // lookAround learns of the sockets that exist already, and tells where it could
 // not.
 func (r *run) lookAround() {
-	report, err := r.seed(func(f wire.Found) { r.places.Place(&f.Owner, 0) })
+	report, err := r.seed(func(f wire.Found) {
+		if r.places != nil {
+			r.places.Place(&f.Owner, 0)
+		}
+	})
 	if err != nil {
 		fmt.Fprintln(r.stderr, "tcpstates: older sockets have no owner in this trace: the walk over them failed; run with -v for why")
 		r.flags.notef(r.app, "%v", err)
@@ -307,8 +416,34 @@ func (r *run) lookAround() {
 		report.Sockets, report.Vanished, report.Refused)
 }
 
+// noteSockets has the sockets that exist already recorded, if anything is.
+func (r *run) noteSockets() {
+	if r.recorder == nil {
+		return
+	}
+	pidns, err := pidNamespace(r.flags.pidns)
+	now := ktime()
+	var listing snapshot.Listing
+	if err == nil {
+		listing, err = r.sockets(snapshot.ListOptions{PIDNamespace: pidns})
+	}
+	if err != nil {
+		fmt.Fprintln(r.stderr, "tcpstates: older sockets are not in the recording: the kernel did not list them; run with -v for why")
+		r.flags.notef(r.app, "%v", err)
+		return
+	}
+	for i := range listing.Sockets {
+		e := &listing.Sockets[i]
+		e.Ktime, e.Wall = now, r.clock.Now()
+		if e.Owner.Source != event.SourceUnknown {
+			e.Owner.Place = r.places.Place(&e.Owner, 0)
+		}
+	}
+	r.recorder.older.Store(&listing.Sockets)
+}
+
 // notef tells the user of -v what is going on.
-func (f *traceFlags) notef(a *app, format string, args ...any) {
+func (f *viewFlags) notef(a *app, format string, args ...any) {
 	if f.verbose {
 		fmt.Fprintf(a.stderr, "tcpstates: "+format+"\n", args...)
 	}

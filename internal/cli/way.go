@@ -3,44 +3,33 @@ package cli
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"tcpstates/internal/cgroup"
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
-	"tcpstates/internal/minisock"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/summary"
 )
 
-// way is what events go through from the kernel to the output.
+// way is what events go through from where they come from, live or recorded, to
+// the output.
 type way struct {
 	source pipeline.Source
 	stages []pipeline.Stage
 	sink   pipeline.Sink
 
-	tracker *conn.Tracker      // nil for a raw trace
-	rest    *minisock.Follower // nil for a raw trace, and where nothing tells of minisocks
-	places  bool               // whether cgroups are looked up
-	summer  *summarizer        // nil if no summary is wanted
+	tracker *conn.Tracker // nil for what the tracepoint says alone
+	summer  *summarizer   // nil if no summary is wanted
 }
 
-// newWay joins the stages that the trace needs.
-func (a *app) newWay(source tracer, places pipeline.Stage, flags *traceFlags, show show, sink pipeline.Sink) *way {
-	// The other tools' formats have no room for cgroups.
-	w := &way{source: source, sink: sink, places: !show.format.Raw}
-	if show.subject != output.OfRaw && source.Knows().Sockets {
-		w.rest = minisock.Follow(source, minisock.Options{
-			Lister: a.minisocks(), Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
-		})
-		w.source = w.rest
-	}
+// newWay joins the stages that are needed. Those before come first: they see what
+// the source gives.
+func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *viewFlags, show show, sink pipeline.Sink) *way {
+	w := &way{source: source, sink: sink, stages: before}
 	if show.subject != output.OfRaw {
+		places := cgroup.NewMemory()
 		w.tracker = conn.NewTracker(int(flags.maxConns))
-		w.stages = append(w.stages, w.tracker)
-	}
-	if w.places {
-		w.stages = append(w.stages, places)
+		w.stages = append(w.stages, places, w.tracker, cgroup.Recall{Memory: places})
 	}
 	if show.summary {
 		w.summer = &summarizer{
@@ -56,15 +45,6 @@ func (a *app) newWay(source tracer, places pipeline.Stage, flags *traceFlags, sh
 	return w
 }
 
-// ktime is the present time in nanoseconds of CLOCK_MONOTONIC.
-func ktime() uint64 { return uint64(readClock(unix.CLOCK_MONOTONIC)) }
-
-func (w *way) close() {
-	if w.rest != nil {
-		w.rest.Close()
-	}
-}
-
 // tracked is how many connections are still followed.
 func (w *way) tracked() int {
 	if w.tracker == nil {
@@ -73,25 +53,13 @@ func (w *way) tracked() int {
 	return w.tracker.Tracked()
 }
 
-// forgotten is how many connections were forgotten, and how many others were
-// not followed to the end of their TIME_WAIT.
-func (w *way) forgotten() (evicted, unfollowed uint64) {
+// account completes that of the source with what became of connections here.
+func (w *way) account(stop *event.Stop) {
 	if w.tracker == nil {
-		return 0, 0
+		return
 	}
-	unfollowed = w.tracker.Unfollowed()
-	if w.rest != nil { // a connection can be among both
-		unfollowed = max(unfollowed, w.rest.Skipped())
-	}
-	return w.tracker.Evicted(), unfollowed
-}
-
-// minisockErr is why some minisocks were not followed to their end.
-func (w *way) minisockErr() error {
-	if w.rest == nil {
-		return nil
-	}
-	return w.rest.Err()
+	stop.Evicted = w.tracker.Evicted()
+	stop.Unfollowed = max(stop.Unfollowed, w.tracker.Unfollowed()) // a connection can be among both
 }
 
 func (w *way) summarize() {

@@ -194,9 +194,9 @@ var (
 	Proto      = Column{Name: "proto", Header: "PROTO", Width: 5, Drop: 1, Of: Listed, Data: proto}
 	Now        = Column{Name: "state", Header: "STATE", Width: 11, Of: Present, Data: state}
 	RecvQ      = Column{Name: "recvq", Header: "RECVQ", Width: 6, Drop: 4, Number: true, Of: Listed,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.RecvQ), 10) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return queue(dst, e, e.RecvQ) }}
 	SendQ = Column{Name: "sendq", Header: "SENDQ", Width: 6, Drop: 3, Number: true, Of: Listed,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return strconv.AppendUint(dst, uint64(e.SendQ), 10) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return queue(dst, e, e.SendQ) }}
 	Left = Column{Name: "left", Header: "LEFT", Width: 6, Drop: 2, Number: true, Of: Listed, Data: left}
 	Lost = Column{Name: "lost", Number: true, Of: Everything, Data: lost}
 )
@@ -360,6 +360,13 @@ func state(dst []byte, e *event.Event, _ *State) []byte {
 		return append(dst, "UNCONN"...)
 	}
 	return append(dst, e.NewState.String()...)
+}
+
+func queue(dst []byte, e *event.Event, n uint32) []byte {
+	if e.QueuesUnknown {
+		return dst
+	}
+	return strconv.AppendUint(dst, uint64(n), 10)
 }
 
 func left(dst []byte, e *event.Event, _ *State) []byte {

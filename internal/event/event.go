@@ -151,6 +151,8 @@ type Event struct {
 	// acknowledged; a listener's are the connections that wait to be accepted
 	// and how many may.
 	RecvQ, SendQ uint32
+	// QueuesUnknown says that RecvQ and SendQ are not known.
+	QueuesUnknown bool
 	// Left is how long TIME_WAIT, or FIN_WAIT2 without a process, still lasts.
 	Left time.Duration
 

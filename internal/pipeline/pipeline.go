@@ -27,9 +27,9 @@ type Stage interface {
 	Apply(e *event.Event, next func(*event.Event) error) error
 }
 
-// endOfTime is the tick that the stages get when the source has ended, or the
-// run: nothing that they hold back waits for more.
-const endOfTime = ^uint64(0)
+// EndOfTime is the Ktime of the tick that the stages get when the source has ended,
+// or the run: nothing that they hold back waits for more.
+const EndOfTime = ^uint64(0)
 
 // Sink writes events. No method keeps a reference to the event.
 type Sink interface {
@@ -58,7 +58,7 @@ func Run(source Source, stages []Stage, sink Sink, limit uint64) (written uint64
 	}
 	err = r.pump(source, first)
 	if err == nil || errors.Is(err, errEnough) {
-		err = first(&event.Event{Kind: event.KindTick, Ktime: endOfTime})
+		err = first(&event.Event{Kind: event.KindTick, Ktime: EndOfTime})
 	}
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -99,8 +99,9 @@ func (r *run) pump(source Source, next func(*event.Event) error) error {
 
 // write is what comes after the last stage.
 func (r *run) write(e *event.Event) error {
-	if e.Kind == event.KindTick || e.Kind == event.KindMinisock {
-		return nil // these are for the stages alone
+	switch e.Kind {
+	case event.KindTick, event.KindMinisock, event.KindSocket: // these are for the stages alone
+		return nil
 	}
 	if r.limit > 0 && r.written == r.limit {
 		return errEnough

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -30,8 +29,7 @@ type ListOptions struct {
 
 // Listing is a list of sockets.
 type Listing struct {
-	// Sockets are of event.KindSocket, listeners first, by their local ends.
-	// Wall and Ktime are for the caller to set.
+	// Sockets are of event.KindSocket, in no order. Wall and Ktime are for the caller to set.
 	Sockets []event.Event
 	Report
 	// OwnersErr is why only those owners are known whose processes the caller
@@ -64,19 +62,7 @@ func List(o ListOptions) (Listing, error) {
 	if !entered {
 		return list, fmt.Errorf("there is no network namespace %d that a process or a socket is in, or that ip netns has named", o.Netns)
 	}
-	slices.SortStableFunc(list.Sockets, byState)
 	return list, nil
-}
-
-// byState orders listeners first, then by the local end.
-func byState(a, b event.Event) int {
-	if la, lb := a.NewState == event.Listen, b.NewState == event.Listen; la != lb {
-		if la {
-			return -1
-		}
-		return 1
-	}
-	return a.Local.Compare(b.Local)
 }
 
 // add lists the sockets of the namespace that the thread is in.

@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/output"
+	"tcpstates/internal/pipeline"
+	"tcpstates/internal/record"
+)
+
+// recorder is a stage that records what passes: what the source gives, with the
+// places of owners. A nil one records nothing.
+type recorder struct {
+	*app
+	path string
+	file io.Writer
+
+	ring      *record.Ring // nil: everything is kept
+	onFailure bool         // the ring is written when a connection has ended badly
+	failed    uint64       // ktime of such an end that was not written yet; 0: none
+	snapshots int
+	written   uint64 // ktime of the last of them
+
+	start   record.Start
+	sink    *record.Writer
+	counted *counter // bytes written
+	lost    uint64
+	events  uint64
+	early   error // a snapshot could not be written
+
+	// older are the sockets that existed before, which who lists them leaves here.
+	older atomic.Pointer[[]event.Event]
+}
+
+// counter counts the bytes of a recording.
+type counter struct {
+	io.Writer
+	n uint64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.Writer.Write(b)
+	c.n += uint64(n)
+	return n, err
+}
+
+// open opens the file, while the process may.
+func (r *recorder) open() error {
+	if r.path == "-" {
+		if file, ok := r.stdout.(*os.File); ok && isTerminal(file) {
+			return usagef("record -: a recording is no text for a terminal: name a file, or pipe it somewhere")
+		}
+		r.file = r.stdout
+		return nil
+	}
+	// Others need not see who talks to whom.
+	file, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return r.failing(err)
+	}
+	r.file = file
+	return nil
+}
+
+// failing says of an error what was being done.
+func (r *recorder) failing(err error) error {
+	if err == nil || r.path == "-" {
+		return err
+	}
+	var path *os.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return fmt.Errorf("write the recording %s: %w", r.path, err)
+}
+
+// begin begins the recording of a trace by the source.
+func (r *recorder) begin(start event.Start, source tracer, show show) error {
+	if r == nil {
+		return nil
+	}
+	if err := r.open(); err != nil {
+		return err
+	}
+	knows := source.Knows()
+	r.start = record.Start{
+		Start: start, Sockets: knows.Sockets, Facts: knows.Facts, Less: knows.Less, Raw: show.subject == output.OfRaw,
+	}
+	r.counted = &counter{Writer: r.file}
+	to := io.Writer(r.counted)
+	if r.ring != nil {
+		to = r.ring
+	}
+	var err error
+	r.sink, err = record.NewWriter(to, r.start)
+	return r.failing(err)
+}
+
+// Apply implements pipeline.Stage.
+func (r *recorder) Apply(e *event.Event, next func(*event.Event) error) error {
+	if older := r.older.Swap(nil); older != nil {
+		for i := range *older {
+			if err := r.write(&(*older)[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if e.Ktime != pipeline.EndOfTime {
+		if err := r.write(e); err != nil {
+			return err
+		}
+		if err := r.snapshotIfDue(e); err != nil {
+			return err
+		}
+	}
+	return next(e)
+}
+
+func (r *recorder) write(e *event.Event) error {
+	r.events++
+	if e.Kind == event.KindLost {
+		r.lost += e.Lost
+	}
+	return r.failing(r.sink.Write(e))
+}
+
+// The ring is written so long after a connection has ended badly, as what follows
+// may explain it, and so long after the last time.
+const (
+	aftermath     = uint64(time.Second)
+	snapshotPause = uint64(10 * time.Second)
+)
+
+// watch has the recorder learn of connections that end badly and are shown.
+func (r *recorder) watch(w *way) {
+	if r != nil && r.onFailure {
+		w.stages = append(w.stages, failures{r})
+	}
+}
+
+// failures is the stage that tells the recorder of them.
+type failures struct{ *recorder }
+
+// Apply implements pipeline.Stage.
+func (f failures) Apply(e *event.Event, next func(*event.Event) error) error {
+	if f.failed == 0 && e.End.Reason.IsFailure() {
+		f.failed = e.Ktime
+	}
+	return next(e)
+}
+
+func (r *recorder) snapshotIfDue(e *event.Event) error {
+	if r.failed == 0 || e.Ktime < r.failed+aftermath || r.written != 0 && e.Ktime < r.written+snapshotPause {
+		return nil
+	}
+	r.written = e.Ktime
+	return r.snapshot(record.Stop{Stop: event.Stop{Wall: e.Wall, Lost: r.lost, MissedUnknown: true}, Early: true})
+}
+
+// snapshot writes the ring in place of what the file had.
+func (r *recorder) snapshot(stop record.Stop) error {
+	if err := r.sink.Flush(); err != nil {
+		return r.failing(err)
+	}
+	if err := r.rewind(); err != nil {
+		return r.failing(err)
+	}
+	stop.Dropped = r.ring.Dropped()
+	r.counted.n = 0
+	_, err := r.ring.WriteTo(r.counted)
+	if err == nil {
+		err = r.sink.StopTo(r.counted, stop)
+	}
+	r.failed = 0
+	r.snapshots++
+	return r.failing(err)
+}
+
+// rewind makes the file empty.
+func (r *recorder) rewind() error {
+	file, ok := r.file.(*os.File)
+	if !ok {
+		return nil
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return file.Truncate(0)
+}
+
+// stop ends the recording of a trace that has ended so.
+func (r *recorder) stop(stop event.Stop) error {
+	if r == nil {
+		return nil
+	}
+	whole := record.Stop{Stop: stop}
+	whole.Shown = 0
+	var err error
+	switch {
+	case r.ring == nil:
+		err = r.failing(r.sink.Stop(whole))
+	case !r.onFailure || r.failed != 0:
+		err = r.snapshot(whole)
+	}
+	return err
+}
+
+// close gives the file back; its error is the disk's.
+func (r *recorder) close() error {
+	if file, ok := r.file.(*os.File); ok && r.path != "-" {
+		return r.failing(file.Close())
+	}
+	return nil
+}
+
+// tell tells the user what is in the file.
+func (r *recorder) tell() {
+	if r == nil {
+		return
+	}
+	if r.onFailure && r.snapshots == 0 {
+		fmt.Fprintf(r.stderr, "tcpstates: no connection has ended badly: %s is empty\n", r.path)
+		return
+	}
+	kept := r.events
+	text := ""
+	if r.ring != nil {
+		kept -= r.ring.Dropped()
+		text = fmt.Sprintf("; %d older ones had no room, see --ring", r.ring.Dropped())
+	}
+	each := 0.0
+	if kept > 0 {
+		each = float64(r.counted.n) / float64(kept)
+	}
+	fmt.Fprintf(r.stderr, "tcpstates: %s has %d events in %d bytes, %.1f each%s\n", r.path, kept, r.counted.n, each, text)
+}

@@ -1,0 +1,247 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/output"
+	"tcpstates/internal/pipeline"
+	"tcpstates/internal/record"
+)
+
+// newReplay makes the command that shows a recording.
+func (a *app) newReplay() *cobra.Command {
+	flags := &transitionsFlags{traceFlags: newTraceFlags()}
+	cmd := &cobra.Command{
+		Use:   "replay FILE [flags]",
+		Short: "Show a recording as it would have been shown live",
+		Long: `tcpstates replay shows every transition that a file has recorded, as the same
+flags would have shown it live: on any machine, without root. It reads what
+tcpstates record and tcpstates convert write; FILE - is stdin. What is damaged it
+leaves out, says so, and exits with 1.`,
+		Example: `  tcpstates replay all.rec
+  tcpstates replay all.rec -D 5432 -o json | jq .
+  tcpstates conns --from all.rec --failed    the connections of a recording
+  tcpstates list --from all.rec --at 12:30   the sockets that there were`,
+		Args: oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			show, err := flags.show(cmd.Flags().Changed)
+			if err != nil {
+				return err
+			}
+			return a.replay(cmd.Context(), args[0], &flags.viewFlags, show)
+		},
+	}
+	cmd.Flags().SortFlags = false
+	flags.viewFlags.bind(cmd.Flags())
+	flags.bindSubject(cmd.Flags())
+	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
+	return cmd
+}
+
+// replay shows what a file has recorded.
+func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show show) error {
+	r, err := a.openReplay(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	start := r.Start()
+	if err := flags.checkRecording(path, start, show); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.stderr, "tcpstates: "+r.describe())
+	if show.subject == output.OfRaw && !start.Raw {
+		fmt.Fprintln(a.stderr, "tcpstates: states that were set anew without a change are not in it: record them with --raw")
+	}
+	r.limit(start.Wall, time.Duration(flags.duration))
+
+	way := a.newWay(r, nil, flags, show, show.format.New(flags.optionsOf(a, show, a.stdout)))
+	if err := way.sink.Start(start.Start); err != nil {
+		return pipeline.Writing(err)
+	}
+	shown, err := pipeline.Run(way.source, way.stages, way.sink, uint64(flags.count))
+	r.progress.clear()
+	if err != nil {
+		return err
+	}
+	if ctx.Err() == nil {
+		if err := r.finish(); err != nil {
+			return err
+		}
+	}
+	stop := r.account(shown)
+	way.account(&stop)
+	if err := way.sink.Stop(stop); err != nil {
+		return pipeline.Writing(err)
+	}
+	way.summarize()
+	fmt.Fprintln(a.stderr, "tcpstates: "+account(show.what, stop))
+	if ctx.Err() != nil {
+		return nil // the user has seen enough
+	}
+	return r.tell()
+}
+
+// checkRecording refuses what the recording cannot show.
+func (f *viewFlags) checkRecording(path string, start record.Start, show show) error {
+	if show.needsReasons && !start.Facts {
+		return fmt.Errorf("%s: --failed goes by the reasons of ends, and %s, by which it was recorded, knows none: leave it out",
+			path, start.Backend)
+	}
+	return nil
+}
+
+// replayed is a recording on its way through the stages: a pipeline.Source that
+// ends with its context, or when as much has passed as is wanted.
+type replayed struct {
+	record.Source
+	app      *app
+	ctx      context.Context
+	path     string
+	file     io.Closer
+	progress *progress
+	until    int64 // wall clock; 0: to the end
+
+	reads    uint64
+	lost     uint64
+	lastWall int64
+}
+
+// openReplay opens a recording.
+func (a *app) openReplay(ctx context.Context, path string) (*replayed, error) {
+	r := &replayed{app: a, ctx: ctx, path: path, file: io.NopCloser(nil)}
+	in, size := a.stdin, int64(0)
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("read the recording: %w", err)
+		}
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+		in, r.file = file, file
+	}
+	r.progress = a.newProgress("reading "+path, size)
+	source, err := record.Open(r.progress.reader(in))
+	if err != nil {
+		r.file.Close()
+		return nil, r.failing(err)
+	}
+	r.Source = source
+	return r, nil
+}
+
+// failing says of an error what was being read.
+func (r *replayed) failing(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return fmt.Errorf("read the recording %s: %w", r.path, err)
+}
+
+// Close closes the file.
+func (r *replayed) Close() { r.file.Close() }
+
+// limit ends the replay so long after the recording began; zero means never.
+func (r *replayed) limit(began int64, after time.Duration) {
+	if after > 0 {
+		r.until = began + int64(after)
+	}
+}
+
+// interruptEvery is how many events pass between two looks at the context.
+const interruptEvery = 1024
+
+// Read implements pipeline.Source.
+func (r *replayed) Read(e *event.Event) error {
+	if r.reads++; r.reads%interruptEvery == 0 {
+		r.progress.show()
+		if r.ctx.Err() != nil {
+			return io.EOF
+		}
+	}
+	err := r.Source.Read(e)
+	switch {
+	case errors.Is(err, io.EOF):
+		return err
+	case err != nil:
+		return r.failing(err)
+	case r.until != 0 && e.Wall > r.until:
+		return io.EOF
+	}
+	r.lastWall = e.Wall
+	r.lost += e.Lost
+	return nil
+}
+
+// finish reads on to where the recording accounts for itself.
+func (r *replayed) finish() error {
+	for r.until = 0; ; {
+		var e event.Event
+		if err := r.Source.Read(&e); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return r.failing(err)
+		}
+	}
+}
+
+// account is that of the recording, of which so much was shown.
+func (r *replayed) account(shown uint64) event.Stop {
+	stop := event.Stop{Wall: r.lastWall, Lost: r.lost, MissedUnknown: true}
+	if s := r.Stop(); s != nil {
+		stop = s.Stop
+	}
+	stop.Shown = shown
+	return stop
+}
+
+// describe says in a sentence what is replayed.
+func (r *replayed) describe() string {
+	start := r.Start()
+	text := "replaying " + r.path
+	if start.Wall == 0 {
+		return text
+	}
+	text += fmt.Sprintf(": recorded on %s, on Linux %s with %s",
+		time.Unix(0, start.Wall).Format(time.DateTime), printableText(start.Kernel), printableText(start.Backend))
+	if start.Less != "" {
+		text += " (" + printableText(start.Less) + ")"
+	}
+	return text
+}
+
+// printableText is text of a file that nobody vouches for, as a person may see it.
+func printableText(text string) string { return strings.Map(printable, text) }
+
+// tell says what the recording lacks; an error says that it is damaged.
+func (r *replayed) tell() error {
+	if s := r.Stop(); s != nil && s.Dropped > 0 {
+		fmt.Fprintf(r.app.stderr, "tcpstates: %d older events are not in it: it was recorded with --ring\n", s.Dropped)
+	}
+	if s := r.Stop(); s != nil && s.Early {
+		fmt.Fprintln(r.app.stderr, "tcpstates: it was written when a connection had ended badly, and the trace went on")
+	}
+	damage := r.Damage()
+	var what []string
+	if damage.Blocks > 0 {
+		what = append(what, fmt.Sprintf("%d damaged blocks were left out", damage.Blocks))
+	}
+	if damage.CutOff {
+		what = append(what, "it is cut off: it ends before the trace did")
+	}
+	if len(what) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is not complete: %s", r.path, strings.Join(what, ", and "))
+}
