@@ -150,11 +150,12 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 	f.stopped = make(chan struct{})
 	var said shared
 	a := &app{
-		stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
+		stdin: strings.NewReader(""), stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
 		missingForWalk: func() string { return f.missing },
 		become:         f.become,
 		drop:           f.drop,
 		minisocks:      func() minisock.Lister { return noMinisocks{f.minisockErr} },
+		sockets:        func(snapshot.ListOptions) (snapshot.Listing, error) { return snapshot.Listing{}, nil },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 	}
 	code = a.run(t.Context(), args)

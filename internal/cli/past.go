@@ -25,8 +25,8 @@ func (a *app) listRecorded(ctx context.Context, format output.Format, flags *lis
 		return err
 	}
 	defer r.Close()
-	past := &past{sockets: map[uint64]event.Event{}}
-	if flags.at != "" {
+	past := &past{asked: flags.at, sockets: map[uint64]event.Event{}}
+	if past.asked != "" {
 		if past.at, err = parseMoment(flags.at, time.Unix(0, r.Start().Wall)); err != nil {
 			return usagef("--at %s: %v", flags.at, err)
 		}
@@ -37,10 +37,10 @@ func (a *app) listRecorded(ctx context.Context, format output.Format, flags *lis
 	if err != nil {
 		return err
 	}
-	if past.at == 0 {
+	if past.asked == "" {
 		past.at = r.lastWall
 	}
-	if err := past.check(r, flags.at); err != nil {
+	if err := past.check(r); err != nil {
 		return err
 	}
 	start := r.Start().Start
@@ -62,9 +62,10 @@ func (a *app) listRecorded(ctx context.Context, format output.Format, flags *lis
 // past is a stage that keeps the sockets as they are after the events that pass. It
 // lets none go on.
 type past struct {
-	at      int64 // wall clock: the events until then count; 0: all
-	from    int64 // wall clock: when the older sockets were listed; 0: they were not
-	passed  int64 // wall clock of an event after at; 0: there was none
+	asked   string // empty: all events count
+	at      int64  // wall clock: those until then do, if it is asked for
+	from    int64  // wall clock: when the older sockets were listed; 0: they were not
+	passed  int64  // wall clock of an event after at; 0: there was none
 	sockets map[uint64]event.Event
 }
 
@@ -82,7 +83,7 @@ func (u *untilPast) Read(e *event.Event) error {
 	if err := u.replayed.Read(e); err != nil {
 		return err
 	}
-	if u.past.at != 0 && e.Wall > u.past.at && e.Kind != event.KindSocket {
+	if u.past.asked != "" && e.Wall > u.past.at && e.Kind != event.KindSocket {
 		u.past.passed = e.Wall
 		return io.EOF
 	}
@@ -126,13 +127,17 @@ func (p *past) keep(e *event.Event) {
 }
 
 // check refuses a time that the recording does not tell of.
-func (p *past) check(r *replayed, asked string) error {
-	began := r.Start().Wall
+func (p *past) check(r *replayed) error {
+	began, ended := r.Start().Wall, r.lastWall
+	if stop := r.Stop(); stop != nil {
+		ended = max(ended, stop.Wall)
+	}
 	switch {
+	case p.asked == "":
 	case p.at < began:
-		return fmt.Errorf("--at %s: the recording begins at %s", asked, time.Unix(0, began).Format(time.DateTime))
-	case asked != "" && p.passed == 0 && p.at > r.lastWall && (r.Stop() == nil || p.at > r.Stop().Wall):
-		return fmt.Errorf("--at %s: the recording ends at %s", asked, time.Unix(0, r.lastWall).Format(time.DateTime))
+		return fmt.Errorf("--at %s: the recording begins at %s", p.asked, time.Unix(0, began).Format(time.DateTime))
+	case p.passed == 0 && p.at > ended:
+		return fmt.Errorf("--at %s: the recording ends at %s", p.asked, time.Unix(0, ended).Format(time.DateTime))
 	}
 	if p.from == 0 {
 		fmt.Fprintln(r.app.stderr, "tcpstates: sockets that had no event are missing: those that existed before are not in the recording")
