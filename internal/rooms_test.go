@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 		"tcpstates/internal/conn", "tcpstates/internal/event", "tcpstates/internal/pipeline", "tcpstates/internal/snapshot",
 		"tcpstates/internal/wire",
 	},
-	"internal/column":     {"tcpstates/internal/event", "golang.org/x/sys/..."},
+	"internal/column":     {"tcpstates/internal/event"},
 	"internal/output":     {"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline"},
 	"internal/pipeline":   {"tcpstates/internal/event"},
 	"internal/kerneltest": {"tcpstates/internal/event", "tcpstates/internal/thread", "golang.org/x/sys/..."},

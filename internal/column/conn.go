@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tcpstates/internal/event"
 )
 
@@ -150,7 +148,7 @@ func appendErrno(dst []byte, number uint16) []byte {
 	if number == 0 {
 		return dst
 	}
-	if name := unix.ErrnoName(unix.Errno(number)); name != "" {
+	if name := event.Errno(number).Name(); name != "" {
 		return append(dst, name...)
 	}
 	return strconv.AppendUint(dst, uint64(number), 10)
@@ -175,7 +173,7 @@ func appendSignal(dst []byte, number uint8) []byte {
 	if number == 0 {
 		return dst
 	}
-	if name := unix.SignalName(unix.Signal(number)); name != "" {
+	if name := event.Signal(number).Name(); name != "" {
 		return append(dst, name...)
 	}
 	return strconv.AppendUint(append(dst, "signal "...), uint64(number), 10)

@@ -1,8 +1,6 @@
 package conn
 
 import (
-	"syscall"
-
 	"tcpstates/internal/event"
 )
 
@@ -69,7 +67,7 @@ func (l *life) firstOf(e *event.Event) event.Side {
 
 // why tells the reason of an end, by what the socket says of itself.
 func (l *life) why(e *event.Event) (event.Reason, event.Cause) {
-	err := syscall.Errno(e.Facts.Err)
+	err := event.Errno(e.Facts.Err)
 	switch {
 	case e.NewState == event.TimeWait:
 		return event.ReasonFinished, event.CauseNone
@@ -81,16 +79,16 @@ func (l *life) why(e *event.Event) (event.Reason, event.Cause) {
 		return event.ReasonNone, event.CauseNone
 	case err == 0:
 		return whyInPeace(e)
-	case err == syscall.ECONNABORTED: // tcp_abort
+	case err == event.ECONNABORTED: // tcp_abort
 		return event.ReasonAborted, event.CauseNone
-	case err == syscall.ECONNREFUSED && e.Facts.Flags.Has(event.GotReset):
+	case err == event.ECONNREFUSED && e.Facts.Flags.Has(event.GotReset):
 		return event.ReasonRefused, event.CauseNone
-	case err == syscall.ECONNRESET, err == syscall.EPIPE: // tcp_reset
+	case err == event.ECONNRESET, err == event.EPIPE: // tcp_reset
 		if l.mayBeLateData(e) {
 			return event.ReasonError, event.CauseNone
 		}
 		return event.ReasonResetByPeer, event.CauseNone
-	case err == syscall.ETIMEDOUT:
+	case err == event.ETIMEDOUT:
 		return event.ReasonTimedOut, timedOut(e)
 	}
 	if cause := unreachable(err); cause != event.CauseNone {
@@ -101,13 +99,13 @@ func (l *life) why(e *event.Event) (event.Reason, event.Cause) {
 
 // unreachable tells what cannot be reached, by the errors that ICMP messages
 // leave (tcp_v4_err, icmp_err_convert).
-func unreachable(err syscall.Errno) event.Cause {
+func unreachable(err event.Errno) event.Cause {
 	switch err {
-	case syscall.ENETUNREACH, syscall.ENONET:
+	case event.ENETUNREACH, event.ENONET:
 		return event.CauseNet
-	case syscall.EHOSTUNREACH, syscall.EHOSTDOWN:
+	case event.EHOSTUNREACH, event.EHOSTDOWN:
 		return event.CauseHost
-	case syscall.ECONNREFUSED:
+	case event.ECONNREFUSED:
 		return event.CausePort
 	}
 	return event.CauseNone

@@ -1,3 +1,5 @@
+//go:build linux
+
 package conn_test
 
 import (
@@ -35,41 +37,6 @@ var ofMinisocks = []string{"orphan whose FIN comes late", "late data to an orpha
 // ofKilledMinisocks are the endings that take a kernel whose ss -K ends minisocks,
 // too: since Linux 6.1.
 var ofKilledMinisocks = []string{"reset in LAST_ACK", "time-out in LAST_ACK"}
-
-// describeEnd words the end of a connection: what it was, its last transition,
-// why, and who closed first.
-func describeEnd(e *event.Event) string {
-	text := fmt.Sprintf("%s %s>%s %s", e.Role, e.OldState, e.NewState, e.End.Reason)
-	if e.End.Cause != event.CauseNone {
-		text += " (" + e.End.Cause.String() + ")"
-	}
-	if e.End.First != event.SideUnknown {
-		text += " first " + e.End.First.String()
-	}
-	if e.End.Errno != 0 {
-		text += " " + unix.ErrnoName(unix.Errno(e.End.Errno))
-	}
-	if e.End.Signal != 0 {
-		text += " " + unix.SignalName(unix.Signal(e.End.Signal))
-	}
-	if e.End.Reset != "" {
-		text += " " + e.End.Reset
-	}
-	return text
-}
-
-// describe words events for the messages of failing tests.
-func describe(events []event.Event) string {
-	var text strings.Builder
-	for i := range events {
-		e := &events[i]
-		fmt.Fprintf(&text, "\n%d kind %d %x %v>%v", e.Ktime, e.Kind, e.Cookie, e.OldState, e.NewState)
-		if e.Kind == event.KindConn {
-			text.WriteString(" " + describeEnd(e))
-		}
-	}
-	return text.String()
-}
 
 var endings = []ending{
 	{"active close", func(t *testing.T, ns *kerneltest.Netns, _ *tracking) {
@@ -604,20 +571,5 @@ func requireListed(t *testing.T, ns *kerneltest.Netns, state event.State, want i
 	}
 	if got != want {
 		t.Errorf("%d sockets are listed in %v, want %d", got, state, want)
-	}
-}
-
-// requireAccounted checks that each connection's times add up to its life.
-func requireAccounted(t *testing.T, conns []event.Event) {
-	t.Helper()
-	for _, e := range conns {
-		var sum time.Duration
-		for _, d := range e.Times {
-			sum += d
-		}
-		// What is asked for in batches has bounds; the rest has none.
-		if lived, known := e.AtLeast(); !known || sum != lived || (e.Times[0] != 0) && !e.Before {
-			t.Errorf("%s: %v in its states, %v in all: %v", describeEnd(&e), sum, lived, e.Times)
-		}
 	}
 }

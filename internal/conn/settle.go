@@ -2,7 +2,6 @@ package conn
 
 import (
 	"slices"
-	"syscall"
 	"time"
 
 	"tcpstates/internal/event"
@@ -80,7 +79,7 @@ func waitsForReset(e *event.Event) bool {
 func settleEnd(d *event.Event, reported bool) {
 	end := &d.End
 	switch {
-	case end.Reason == event.ReasonError && syscall.Errno(end.Errno) == syscall.ECONNRESET:
+	case end.Reason == event.ReasonError && event.Errno(end.Errno) == event.ECONNRESET:
 		switch {
 		case !reported:
 			end.Reason = event.ReasonResetByPeer

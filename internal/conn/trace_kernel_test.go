@@ -1,3 +1,5 @@
+//go:build linux
+
 package conn_test
 
 import (
@@ -173,16 +175,6 @@ func (k *tracking) input(ns *kerneltest.Netns) []event.Event {
 func of(ns *kerneltest.Netns, events []event.Event) (kept []event.Event) {
 	for _, e := range events {
 		if e.Netns == ns.Inode {
-			kept = append(kept, e)
-		}
-	}
-	return kept
-}
-
-// ends keeps the connections that have ended.
-func ends(events []event.Event) (kept []event.Event) {
-	for _, e := range events {
-		if e.Kind == event.KindConn && e.Role != event.RoleListener {
 			kept = append(kept, e)
 		}
 	}

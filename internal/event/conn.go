@@ -231,7 +231,7 @@ const (
 )
 
 // nameOf is the i-th name; empty if there is none.
-func nameOf[T ~uint8](names []string, i T) string {
+func nameOf[T ~uint8 | ~uint16](names []string, i T) string {
 	if int(i) < len(names) {
 		return names[i]
 	}
