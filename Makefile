@@ -86,12 +86,17 @@ deps-kernels: ## install what make test-kernels needs (Debian, Ubuntu)
 generate: ## remake the BPF object and its bindings
 	$(GO) generate ./bpf
 
+SHARE := $(DESTDIR)$(PREFIX)/share
+
 .PHONY: install
 install: tcpstates ## install into DESTDIR and PREFIX; with CAPS=1 to trace without root
 ifeq ($(CAPS),1)
 	@command -v setcap >/dev/null || { echo 'CAPS=1 needs setcap: apt-get install libcap2-bin' >&2; exit 1; }
 endif
 	install -D -m 0755 tcpstates $(DESTDIR)$(PREFIX)/bin/tcpstates
+	./tcpstates completion bash | install -D -m 0644 /dev/stdin $(SHARE)/bash-completion/completions/tcpstates
+	./tcpstates completion zsh | install -D -m 0644 /dev/stdin $(SHARE)/zsh/site-functions/_tcpstates
+	./tcpstates completion fish | install -D -m 0644 /dev/stdin $(SHARE)/fish/vendor_completions.d/tcpstates.fish
 ifeq ($(CAPS),1)
 	setcap cap_bpf,cap_perfmon+ep $(DESTDIR)$(PREFIX)/bin/tcpstates
 endif

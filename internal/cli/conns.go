@@ -42,7 +42,7 @@ ends with a summary on stderr.`,
 	cmd.Flags().Var(&flags.minHandshake, "min-handshake", "only connections whose handshake took at least this long: 50ms")
 	cmd.Flags().Var(&flags.minDuration, "min-duration", "only connections that lived at least this long: 1s")
 	cmd.Flags().BoolVar(&flags.failed, "failed", false, "only connections that did not come up, or did not end in order")
-	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(f output.Format) bool { return f.HasAll }))
+	setFormats(cmd, func(f output.Format) bool { return f.HasAll })
 	return cmd
 }
 

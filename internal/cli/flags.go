@@ -186,6 +186,11 @@ func formatNames() string {
 	for _, format := range output.Formats {
 		names = append(names, format.Name)
 	}
+	return orList(names)
+}
+
+// orList is "a, b or c".
+func orList(names []string) string {
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }

@@ -162,7 +162,7 @@ still lasts.`,
 	}
 	cmd.Flags().SortFlags = false
 	flags.bind(cmd.Flags())
-	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(f output.Format) bool { return f.HasAll }))
+	setFormats(cmd, func(f output.Format) bool { return f.HasAll })
 	return cmd
 }
 

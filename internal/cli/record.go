@@ -76,7 +76,7 @@ reset, timed out, ...`,
 	cmd.Flags().Var(&flags.ring, "ring", "keep the newest events alone, in so many bytes of memory")
 	cmd.Flags().BoolVar(&flags.onFailure, "snapshot-on-failure", false,
 		"with --ring: write FILE when a connection that the filters choose has ended badly, a second later and every 10 s at most")
-	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
+	setFormats(cmd, func(output.Format) bool { return true })
 	return cmd
 }
 

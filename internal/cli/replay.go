@@ -43,7 +43,7 @@ leaves out, says so, and exits with 1.`,
 	cmd.Flags().SortFlags = false
 	flags.viewFlags.bind(cmd.Flags())
 	flags.bindSubject(cmd.Flags())
-	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
+	setFormats(cmd, func(output.Format) bool { return true })
 	return cmd
 }
 

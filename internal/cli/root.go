@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,10 +41,11 @@ stands before a duration whose beginning was before the trace.`,
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.Flags().SortFlags = false
 	flags.bind(cmd.Flags())
-	cmd.SetUsageTemplate(usageTemplate + formatHelp(func(output.Format) bool { return true }))
+	setFormats(cmd, func(output.Format) bool { return true })
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
-	cmd.AddCommand(a.newConns(), a.newList(), a.newRecord(), a.newReplay(), a.newConvert(), a.newDoctor())
+	cmd.AddCommand(a.newConns(), a.newList(), a.newRecord(), a.newReplay(), a.newConvert(), a.newDoctor(), a.newCompletion())
+	completeValues(cmd)
 	return cmd
 }
 
@@ -70,14 +72,20 @@ Flags:
 {{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
 `
 
-// formatHelp lists the formats for the help.
-func formatHelp(has func(output.Format) bool) string {
-	text := "\nFormats (-o):\n"
+// FormatsAnnotation is where a command has its formats, for completions and the
+// manual: a line each, a tab between the name and what it is.
+const FormatsAnnotation = "formats"
+
+// setFormats says in the command's help which formats it has.
+func setFormats(cmd *cobra.Command, has func(output.Format) bool) {
+	var lines []string
+	help := "\nFormats (-o):\n"
 	for _, format := range output.Formats {
-		if !has(format) {
-			continue
+		if has(format) {
+			lines = append(lines, format.Name+"\t"+format.Help)
+			help += fmt.Sprintf("  %-7s %s\n", format.Name, format.Help)
 		}
-		text += fmt.Sprintf("  %-7s %s\n", format.Name, format.Help)
 	}
-	return text
+	cmd.Annotations = map[string]string{FormatsAnnotation: strings.Join(lines, "\n")}
+	cmd.SetUsageTemplate(usageTemplate + help)
 }
