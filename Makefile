@@ -86,6 +86,11 @@ deps-kernels: ## install what make test-kernels needs (Debian, Ubuntu)
 generate: ## remake the BPF object and its bindings
 	$(GO) generate ./bpf
 
+.PHONY: man
+man: ## remake the manual pages from what --help says
+	rm -f man/*.1
+	$(GO) run ./internal/manual man
+
 SHARE := $(DESTDIR)$(PREFIX)/share
 
 .PHONY: install
@@ -97,6 +102,8 @@ endif
 	./tcpstates completion bash | install -D -m 0644 /dev/stdin $(SHARE)/bash-completion/completions/tcpstates
 	./tcpstates completion zsh | install -D -m 0644 /dev/stdin $(SHARE)/zsh/site-functions/_tcpstates
 	./tcpstates completion fish | install -D -m 0644 /dev/stdin $(SHARE)/fish/vendor_completions.d/tcpstates.fish
+	install -d $(SHARE)/man/man1
+	install -m 0644 man/*.1 $(SHARE)/man/man1
 ifeq ($(CAPS),1)
 	setcap cap_bpf,cap_perfmon+ep $(DESTDIR)$(PREFIX)/bin/tcpstates
 endif
@@ -114,7 +121,7 @@ dist-%:
 	mkdir -p dist/$(NAME)
 	GOOS=linux GOARCH=$* GOAMD64=v1 GOARM64=v8.0 GOFLAGS= $(BUILD) -buildvcs=false -o dist/$(NAME) ./cmd/tcpstates
 	$(GO) run ./internal/sbom $(VERSION) dist/$(NAME)/tcpstates >dist/$(NAME).cdx.json
-	cp LICENSE README.md dist/$(NAME)
+	cp -r LICENSE README.md man dist/$(NAME)
 	tar -C dist --format=ustar --sort=name --mtime=@$(SOURCE_DATE_EPOCH) \
 	    --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -I 'gzip -9n' -cf dist/$(NAME).tar.gz $(NAME)
 	rm -r dist/$(NAME)

@@ -22,6 +22,8 @@ func TestInstalledFiles(t *testing.T) {
 		"bash-completion/completions/tcpstates",
 		"zsh/site-functions/_tcpstates",
 		"fish/vendor_completions.d/tcpstates.fish",
+		"man/man1/tcpstates.1",
+		"man/man1/tcpstates-conns.1",
 	} {
 		switch file, err := os.Stat(filepath.Join(root, "usr/share", path)); {
 		case err != nil:

@@ -24,12 +24,12 @@ handshake took, why a connection ended. It traces until Ctrl-C.
 What is not known is shown as "-": the age of a new socket, a port that the
 kernel has not chosen yet, the owner of a socket that no process has open. ">="
 stands before a duration whose beginning was before the trace.`,
-		Example: `  tcpstates                       every transition until Ctrl-C
-  tcpstates -L 80,443             connections to this machine's web server
-  tcpstates -D 5432 --duration 1m connections to a database, for a minute
-  tcpstates -o json | jq .        one JSON object a line
-  tcpstates conns --failed        one line for each connection that failed
-  tcpstates -o bcc -T             as BCC's tcpstates prints it`,
+		Example: `  tcpstates                         every transition until Ctrl-C
+  tcpstates -L 80,443               connections to this machine's web server
+  tcpstates -D 5432 --duration 1m   connections to a database, for a minute
+  tcpstates -o json | jq .          one JSON object a line
+  tcpstates conns --failed          one line for each connection that failed
+  tcpstates -o bcc -T               as BCC's tcpstates prints it`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
