@@ -69,7 +69,8 @@ lint: ## look for what is badly formatted or suspicious
 	@test -z "$$(gofmt -l .)" || { echo "not formatted by gofmt:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-# Recordings are replayed on other systems, too: by these rooms.
+# Recordings are replayed on other systems, too.
+	GOOS=darwin $(GO) build -o /dev/null ./cmd/tcpstates
 	GOOS=darwin $(GO) vet $(addprefix ./internal/,event conn column filter output pipeline record summary)
 
 .PHONY: deps

@@ -118,10 +118,6 @@ func (r *Resolver) Place(o *event.Owner, ktime uint64) *event.Place {
 	return found
 }
 
-// fileidKernfs is FILEID_KERNFS (include/linux/exportfs.h): a file handle that
-// is the id of a cgroup.
-const fileidKernfs = 0xfe
-
 // pathOf finds the path of a cgroup in the version 2 hierarchy by its id; empty
 // if it is gone or may not be looked up.
 func (r *Resolver) pathOf(id uint64) string {
@@ -129,7 +125,7 @@ func (r *Resolver) pathOf(id uint64) string {
 		return ""
 	}
 	binary.NativeEndian.PutUint64(r.handle[:], id)
-	fd, err := unix.OpenByHandleAt(int(r.mount.Fd()), unix.NewFileHandle(fileidKernfs, r.handle[:]), unix.O_RDONLY|unix.O_CLOEXEC)
+	fd, err := openByID(r.mount, r.handle[:])
 	if err != nil {
 		return ""
 	}

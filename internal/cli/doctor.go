@@ -79,6 +79,9 @@ It exits with 0 if tracing works, and with 3 if it does not.`,
 
 // doctor tells how things stand, and returns an error if tracing does not work.
 func (a *app) doctor(ctx context.Context, asJSON bool) error {
+	if err := feature.Elsewhere(); err != nil {
+		return err
+	}
 	r := report{
 		Version:      version,
 		Kernel:       feature.KernelRelease(),

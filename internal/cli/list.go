@@ -68,17 +68,15 @@ func (n *netns) Set(word string) error {
 	return nil
 }
 
-// netnsInode is the inode number of a file that is a network namespace
-// (ioctl_nsfs(2), NS_GET_NSTYPE).
+// netnsInode is the inode number of a file that is a network namespace.
 func netnsInode(path string) (uint64, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
-	if err != nil || kind != unix.CLONE_NEWNET {
-		return 0, errors.Join(err, errors.New("no network namespace"))
+	if !isNetns(f) {
+		return 0, errors.New("no network namespace")
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -187,6 +185,9 @@ func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) erro
 	}
 	pidns, err := pidNamespace(flags.pidns)
 	if err != nil {
+		return err
+	}
+	if err := feature.Elsewhere(); err != nil {
 		return err
 	}
 	listing, err := a.sockets(snapshot.ListOptions{UDP: flags.udp, Netns: flags.netns.inode, NetnsPath: flags.netns.path, PIDNamespace: pidns})

@@ -25,7 +25,7 @@ func widthOf(w io.Writer) func() int {
 }
 
 func isTerminal(file *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	_, err := unix.IoctlGetTermios(int(file.Fd()), getTermios)
 	return err == nil
 }
 

@@ -2,6 +2,7 @@ package feature
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"unicode"
 
@@ -22,6 +23,14 @@ func (m *Missing) Error() string { return m.What }
 
 // Unwrap gives the kernel's refusal.
 func (m *Missing) Unwrap() error { return m.Err }
+
+// Elsewhere is why nothing can be traced on this system, a *Missing; nil on Linux.
+func Elsewhere() error {
+	if runtime.GOOS == "linux" {
+		return nil
+	}
+	return &Missing{What: "tcpstates traces on Linux alone: record there with tcpstates record, and look at it here with tcpstates replay"}
+}
 
 // Diagnose finds out why the kernel refused to load or attach the programs,
 // err being its refusal.

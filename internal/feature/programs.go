@@ -166,6 +166,14 @@ func tryTracepoint() error {
 	return try(&ebpf.ProgramSpec{Type: ebpf.TracePoint, Instructions: nothing()}, nil)
 }
 
+// Flags of bpf(2) and its helpers (include/uapi/linux/bpf.h).
+const (
+	bpfNoPrealloc = 1 << 0 // BPF_F_NO_PREALLOC
+	bpfRdonlyProg = 1 << 7 // BPF_F_RDONLY_PROG
+	bpfClone      = 1 << 9 // BPF_F_CLONE
+	bpfCreate     = 1 << 0 // BPF_SK_STORAGE_GET_F_CREATE
+)
+
 func socketStorage(l *List) Result {
 	return l.ofTypes(trySocketStorage, "programs on this tracepoint have no socket storage", "boot Linux 5.11 or later")
 }
@@ -176,7 +184,7 @@ func trySocketStorage() error {
 	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	storage, err := ebpf.NewMap(&ebpf.MapSpec{
 		Type: ebpf.SkStorage, KeySize: 4, ValueSize: 4, Key: number, Value: number,
-		Flags: unix.BPF_F_NO_PREALLOC | unix.BPF_F_CLONE,
+		Flags: bpfNoPrealloc | bpfClone,
 	})
 	if err != nil {
 		return err
@@ -186,7 +194,7 @@ func trySocketStorage() error {
 		asm.LoadMem(asm.R2, asm.R1, 0, asm.DWord), // the socket
 		asm.LoadMapPtr(asm.R1, storage.FD()),
 		asm.Mov.Imm(asm.R3, 0), // no initial value
-		asm.Mov.Imm(asm.R4, unix.BPF_SK_STORAGE_GET_F_CREATE),
+		asm.Mov.Imm(asm.R4, bpfCreate),
 		asm.FnSkStorageGet.Call(),
 		asm.Mov.Imm(asm.R0, 0),
 		asm.Return(),
@@ -233,7 +241,7 @@ func globalData(l *List) Result {
 
 func tryGlobalData() error {
 	data, err := ebpf.NewMap(&ebpf.MapSpec{
-		Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Flags: unix.BPF_F_RDONLY_PROG,
+		Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Flags: bpfRdonlyProg,
 	})
 	if err != nil {
 		return err

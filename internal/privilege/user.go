@@ -7,8 +7,6 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-
-	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
 // User is whom a process may become: a user with one group.
@@ -74,25 +72,4 @@ func parseID(text string) (int, error) {
 		err = strconv.ErrRange
 	}
 	return int(id), err
-}
-
-// Become makes the user that of the process, with no supplementary groups. The
-// process keeps its capabilities. It needs CAP_SETUID and CAP_SETGID. For a
-// moment no capability is in effect, so nothing else may be at work. After an
-// error the process may be changed in part.
-func (u User) Become() error {
-	has, err := cap.GetPID(0)
-	if err != nil {
-		return fmt.Errorf("read the process's capabilities: %w", err)
-	}
-	if err := cap.SetGroups(u.GID); err != nil {
-		return fmt.Errorf("change the group to %d: %w", u.GID, err)
-	}
-	if err := cap.SetUID(u.UID); err != nil {
-		return fmt.Errorf("change the user to %d: %w", u.UID, err)
-	}
-	if err := has.SetProc(); err != nil {
-		return fmt.Errorf("keep the capabilities of the user before: %w", err)
-	}
-	return nil
 }

@@ -147,11 +147,7 @@ func lower(spec *ebpf.CollectionSpec, o *Options, settings *bpf.TcpstatesSetting
 // process (tcp_max_orphans).
 func rememberedSockets() uint32 {
 	const least, most = 1 << 14, 1 << 19
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil { // fails for a bad pointer alone
-		return least
-	}
-	return uint32(min(most, max(least, info.Totalram*uint64(info.Unit)>>18)))
+	return uint32(min(most, max(least, memory()>>18)))
 }
 
 // fillMaps hands over what the programs look up.

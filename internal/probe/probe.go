@@ -96,6 +96,9 @@ type Tracer struct {
 // machine lacks is a *feature.Missing; another one is of a TypesFile that holds
 // no types.
 func Open(o Options) (*Tracer, error) {
+	if err := feature.Elsewhere(); err != nil {
+		return nil, err
+	}
 	if o.BufferSize == 0 {
 		o.BufferSize = DefaultBufferSize
 	}
@@ -258,16 +261,13 @@ func (t *Tracer) stop() {
 		}
 	}
 	_ = t.detach() // errors leave nothing to do: the programs go with the process
-	// A program may still be running on another CPU; this waits for an RCU
-	// grace period, so that its record is in the buffer.
-	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
+	// A program may still be running on another CPU: then its record is in the
+	// buffer.
+	awaitPrograms()
 	if t.transport != nil {
 		_ = t.transport.flush()
 	}
 }
-
-// membarrierGlobal is MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
-const membarrierGlobal = 1
 
 // Close gives everything back to the kernel. Read must not be running.
 func (t *Tracer) Close() error {

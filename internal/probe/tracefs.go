@@ -35,22 +35,6 @@ func withTracefs(f func(dir string) error) error {
 	})
 }
 
-func isTracefs(path string) bool {
-	var st unix.Statfs_t
-	return unix.Statfs(path, &st) == nil && st.Type == unix.TRACEFS_MAGIC
-}
-
-// mountTracefs mounts it for the calling thread alone.
-func mountTracefs() error {
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-		return err
-	}
-	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
-		return err
-	}
-	return unix.Mount("tracefs", tracefsDir, "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-}
-
 // openTracefs gives the root of tracefs, mounted or not. It stays open to the
 // end of the process.
 func openTracefs() (root fs.FS, err error) {

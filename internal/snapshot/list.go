@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -67,14 +66,9 @@ func List(o ListOptions) (Listing, error) {
 
 // add lists the sockets of the namespace that the thread is in.
 func (l *Listing) add(o ListOptions, ns namespace, owners owners) error {
-	ask := netlink.SocketDiagTCP
-	if o.UDP {
-		ask = netlink.SocketDiagUDP
-	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		sockets, err := ask(family)
-		// Where sockets came or went meanwhile, what was told of serves.
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		sockets, err := dump(family, o.UDP)
+		if err != nil {
 			return err
 		}
 		for _, s := range sockets {

@@ -79,22 +79,6 @@ func (s *spaces) addOf(f wire.Found) {
 	_ = s.add(path)
 }
 
-// netnsOf opens the network namespace of another process's socket
-// (pidfd_getfd(2), and SIOCGSKNS of include/uapi/linux/sockios.h).
-func netnsOf(pid, socket int) (fd int, err error) {
-	process, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(process)
-	own, err := unix.PidfdGetfd(process, socket, 0)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(own)
-	return unix.IoctlRetInt(own, unix.SIOCGSKNS)
-}
-
 // close gives back what the paths refer to.
 func (s *spaces) close() {
 	for _, fd := range s.fds {

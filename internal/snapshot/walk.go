@@ -177,7 +177,7 @@ func enter(path string, f func() error) error {
 		return &enterError{err}
 	}
 	defer unix.Close(fd)
-	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+	if err := setNetns(fd); err != nil {
 		return &enterError{err}
 	}
 	return f()

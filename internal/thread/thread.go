@@ -2,11 +2,7 @@
 // namespace changes them.
 package thread
 
-import (
-	"runtime"
-
-	"golang.org/x/sys/unix"
-)
+import "runtime"
 
 // Run runs f on a thread of its own, waits for it and returns its error. The
 // thread ends with f, so nobody else gets to run on what f has made of it. It
@@ -17,7 +13,7 @@ func Run(f func() error) (err error) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
+		if onMain() {
 			// Held here, the main thread is none that the next call could get.
 			err = Run(f)
 			runtime.UnlockOSThread()

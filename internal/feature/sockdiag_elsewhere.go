@@ -1,0 +1,7 @@
+//go:build !linux
+
+package feature
+
+import "errors"
+
+func trySockDiag() error { return errors.ErrUnsupported }
