@@ -2,6 +2,8 @@ package output
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"slices"
 
 	"tcpstates/internal/column"
@@ -13,14 +15,14 @@ import (
 func dataColumns(o Options) []*column.Column {
 	switch o.Of {
 	case OfSockets:
-		return []*column.Column{
+		return withNames([]*column.Column{
 			&column.Type, &column.Time, &column.Proto, &column.Now, &column.RecvQ, &column.SendQ, &column.Left,
 			&column.Sock, &column.Netns, &column.UID, &column.PID, &column.Comm,
 			&column.CgroupID, &column.Cgroup, &column.Container, &column.Unit, &column.Pod,
 			&column.Family, &column.LAddr, &column.LPort, &column.RAddr, &column.RPort,
-		}
+		}, o)
 	case OfConns:
-		return withElapsed(connColumns(), o)
+		return withNames(withElapsed(connColumns(), o), o)
 	}
 	columns := []*column.Column{
 		&column.Type, &column.Time,
@@ -36,7 +38,7 @@ func dataColumns(o Options) []*column.Column {
 		columns = append(columns, &column.Now, &column.Derived)
 		columns = append(columns, concluded...)
 	}
-	return append(columns, &column.Lost)
+	return withNames(append(columns, &column.Lost), o)
 }
 
 // withElapsed puts the seconds behind the time, if they are asked for.
@@ -45,6 +47,21 @@ func withElapsed(columns []*column.Column, o Options) []*column.Column {
 		return columns
 	}
 	return slices.Insert(columns, 2, &column.Elapsed)
+}
+
+// withNames puts the names behind what they are of, if they are asked for.
+func withNames(columns []*column.Column, o Options) []*column.Column {
+	behind := func(number, name *column.Column) {
+		columns = slices.Insert(columns, slices.Index(columns, number)+1, name)
+	}
+	if o.Names != nil {
+		behind(&column.RAddr, &column.RName)
+	}
+	if o.Services != nil {
+		behind(&column.LPort, &column.LService)
+		behind(&column.RPort, &column.RService)
+	}
+	return columns
 }
 
 // concluded are the fields of what is judged of transitions and connections.
@@ -71,17 +88,29 @@ func connColumns() []*column.Column {
 }
 
 // csv writes comma-separated values by RFC 4180: a header, lines that end in
-// CRLF, quotes where they are needed.
+// CRLF, quotes where they are needed. Rows that have no type are all of one:
+// what else happens is left out, and a loss that has no place among them is
+// told beside them.
 type csv struct {
 	buffer
 	columns []*column.Column
 	members []column.Groups
 	state   column.State
+	notes   io.Writer
+	untyped event.Kind // what the rows are of if they do not tell; zero: they do
+	hasLost bool
 }
 
 func newCSV(o Options) pipeline.Sink {
-	columns := dataColumns(o)
-	return &csv{buffer: newBuffer(o.Out), columns: columns, members: column.Members(columns)}
+	columns := o.columns(dataColumns)
+	c := &csv{
+		buffer: newBuffer(o.Out), columns: columns, members: column.Members(columns), state: o.state(),
+		notes: o.Notes, hasLost: column.Has(columns, column.Lost.Name),
+	}
+	if !column.Has(columns, column.Type.Name) {
+		c.untyped = o.Of.kind()
+	}
+	return c
 }
 
 // Start implements pipeline.Sink.
@@ -98,6 +127,9 @@ func (c *csv) Start(event.Start) error {
 
 // Write implements pipeline.Sink.
 func (c *csv) Write(e *event.Event) error {
+	if !c.takes(e) {
+		return nil
+	}
 	line := c.lines
 	groups := column.GroupsOf(e)
 	for i, member := range c.members {
@@ -114,6 +146,18 @@ func (c *csv) Write(e *event.Event) error {
 		}
 	}
 	return c.put(append(line, '\r', '\n'))
+}
+
+// takes tells whether an event becomes a row. A failure to tell of a loss is no
+// failure of the trace; the summary tells of it again.
+func (c *csv) takes(e *event.Event) bool {
+	switch {
+	case c.untyped == 0, e.Kind == c.untyped:
+		return true
+	case e.Kind == event.KindLost && !c.hasLost:
+		fmt.Fprintf(c.notes, "%s\n", appendLoss(nil, e.Lost))
+	}
+	return e.Kind == event.KindLost && c.hasLost
 }
 
 // Flush implements pipeline.Sink.

@@ -4,8 +4,10 @@ package output
 
 import (
 	"io"
+	"net/netip"
 	"slices"
 
+	"tcpstates/internal/column"
 	"tcpstates/internal/pipeline"
 )
 
@@ -29,6 +31,13 @@ type Options struct {
 	Of Subject
 	// CSV asks for the CSV variant of a format that has one.
 	CSV bool
+	// Columns are those to show, from Format.Choose; nil stands for those that
+	// the format has by default.
+	Columns []*column.Column
+	// Names tells the name of a remote address, and Services that of a port, as
+	// column.State has them; nil: none is wanted.
+	Names    func(netip.Addr) string
+	Services func(port uint16, datagram bool) string
 }
 
 // Subject is what a format shows.
@@ -59,16 +68,22 @@ type Format struct {
 	HasElapsed, HasWide, HasCSV bool
 	// HasAll says that it has every subject, and not only transitions.
 	HasAll bool
+	// Columns are those that it has by default; nil if there is nothing to
+	// choose.
+	Columns func(Options) []*column.Column
+	// Typed says that each record begins with its type.
+	Typed bool
 	// New makes a writer of the format.
 	New func(Options) pipeline.Sink
 }
 
 // Formats are all there are, the default first.
 var Formats = []Format{
-	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, HasAll: true, New: newTable},
-	{Name: "wide", Help: "more columns: whole IPv6 addresses, who was on the CPU, who closed, container, ...", HasElapsed: true, HasWide: true, HasAll: true, New: newWide},
-	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, HasAll: true, New: newCSV},
-	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, HasAll: true, New: newJSON},
+	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, HasAll: true, Columns: tableColumns, New: newTable},
+	{Name: "wide", Help: "more columns: whole IPv6 addresses, who was on the CPU, who closed, container, ...", HasElapsed: true, HasWide: true, HasAll: true, Columns: wideColumns, New: newWide},
+	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, HasAll: true, Columns: dataColumns, New: newCSV},
+	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, HasAll: true, Columns: dataColumns, Typed: true, New: newJSON},
+	{Name: "logfmt", Help: "all columns, a line of key=value each", HasElapsed: true, HasAll: true, Columns: dataColumns, Typed: true, New: newLogfmt},
 	{Name: "bcc", Help: "what BCC's Python tcpstates prints", Raw: true, HasElapsed: true, HasWide: true, HasCSV: true, New: newBCC},
 	{Name: "libbpf", Help: "what libbpf-tools' tcpstates prints", Raw: true, HasWide: true, New: newLibbpf},
 }

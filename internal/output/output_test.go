@@ -280,6 +280,25 @@ var goldens = map[string]struct {
 	"list-w":      {"table", Options{Of: OfSockets, Wide: true}},
 	"list-csv":    {"csv", Options{Of: OfSockets}},
 	"list-json":   {"json", Options{Of: OfSockets}},
+	"logfmt":      {"logfmt", Options{}},
+
+	"conns-logfmt":   {"logfmt", Options{Of: OfConns}},
+	"list-logfmt":    {"logfmt", Options{Of: OfSockets}},
+	"columns":        {"table", with("table", chosen, Options{})},
+	"columns-80":     {"table", with("table", chosen, Options{Width: func() int { return 80 }})},
+	"columns-200":    {"table", with("table", chosen, Options{Width: func() int { return 200 }, Color: true})},
+	"columns-edits":  {"table", with("table", "+container,-sock,-oldstate,+uid", Options{})},
+	"columns-wide":   {"wide", with("wide", "-cgroup,+reason,+state", Options{})},
+	"columns-csv":    {"csv", with("csv", "time,rport,pid,comm,note", Options{})},
+	"columns-json":   {"json", with("json", "time,rport,pid,type,note", Options{})},
+	"columns-logfmt": {"logfmt", with("logfmt", "-cgroup,-container,-note,+elapsed", Options{})},
+	"columns-conns":  {"table", with("table", "comm,connect_ms,handshake_ms,rtt_estimate_ms,ms_min,reason,cause,note", Options{Of: OfConns})},
+	"columns-list":   {"table", with("table", "-proto,+uid", Options{Of: OfSockets, Width: func() int { return 60 }})},
+	"names":          {"table", named},
+	"names-80":       {"table", narrow(named)},
+	"names-json":     {"json", named},
+	"names-csv":      {"csv", named},
+	"names-list":     {"table", with("table", "-recvq,+rname", Options{Of: OfSockets, Names: named.Names, Services: named.Services})},
 }
 
 const goldenDir = "../../testdata/golden"

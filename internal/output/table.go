@@ -15,7 +15,8 @@ type table struct {
 	buffer
 	options Options
 	columns []*column.Column
-	width   int // of the terminal that layout was made for; 0: none
+	members []column.Groups // of each column of the layout
+	width   int             // of the terminal that layout was made for; 0: none
 	layout  column.Layout
 	below   bool // notes stand in lines of their own, as there is no room for a column
 	state   column.State
@@ -34,8 +35,7 @@ func newTable(o Options) pipeline.Sink {
 	if o.Wide {
 		return newWide(o)
 	}
-	t := &table{buffer: newBuffer(o.Out), options: o}
-	t.columns = t.choose(&column.LAddr, &column.RAddr, false)
+	t := &table{buffer: newBuffer(o.Out), options: o, columns: withArrow(o.columns(tableColumns)), state: o.state()}
 	t.setWidth(o.Width())
 	return t
 }
@@ -43,44 +43,77 @@ func newTable(o Options) pipeline.Sink {
 func newWide(o Options) pipeline.Sink {
 	// All of it is wanted, wherever the terminal may break the lines.
 	o.Width = func() int { return 0 }
-	t := &table{buffer: newBuffer(o.Out), options: o}
-	laddr, raddr := column.LAddr, column.RAddr
-	laddr.Width, raddr.Width = laddr.Max, raddr.Max
-	t.columns = t.choose(&laddr, &raddr, true)
+	t := &table{buffer: newBuffer(o.Out), options: o, columns: withArrow(o.columns(wideColumns)), state: o.state()}
 	t.setWidth(0)
 	return t
 }
 
+// tableColumns are the columns of a table.
+func tableColumns(o Options) []*column.Column {
+	if o.Wide {
+		return wideColumns(o)
+	}
+	return choose(o, &column.LAddr, &column.RAddr, false)
+}
+
+// wideColumns are those of a wide one.
+func wideColumns(o Options) []*column.Column {
+	laddr, raddr := column.LAddr, column.RAddr
+	laddr.Width, raddr.Width = laddr.Max, raddr.Max
+	return choose(o, &laddr, &raddr, true)
+}
+
 // choose lists the columns, with those of the addresses as given.
-func (t *table) choose(laddr, raddr *column.Column, wide bool) []*column.Column {
-	switch t.options.Of {
+func choose(o Options, laddr, raddr *column.Column, wide bool) []*column.Column {
+	switch o.Of {
 	case OfSockets:
-		return chooseForList(*laddr, raddr, wide)
+		return withRoom(chooseForList(*laddr, raddr, wide), o)
 	case OfConns:
-		return t.chooseForConns(laddr, raddr, wide)
+		return withRoom(chooseForConns(o, laddr, raddr, wide), o)
 	}
 	ends := endColumns(laddr, raddr, wide)
-	columns := append(t.leading(), &column.Sock, &column.PID, &column.Comm)
+	columns := append(leading(o), &column.Sock, &column.PID, &column.Comm)
 	columns = append(columns, ends...)
-	columns = append(columns, &column.OldState, &arrow, &column.NewState, &column.MS)
+	columns = append(columns, &column.OldState, &column.NewState, &column.MS)
 	if wide {
 		columns = append(columns, &column.Netns, &column.CurPID, &column.CurComm, &column.CloserPID, &column.CloserComm,
 			&column.Container, &column.Unit, &column.Cgroup)
 	}
-	if t.options.Of == OfTransitions {
+	if o.Of == OfTransitions {
 		if wide {
 			columns = append(columns, &column.Role, &column.Errno, &column.Reset)
 		}
 		columns = append(columns, &column.Why)
 	}
+	return withRoom(columns, o)
+}
+
+// withArrow puts the arrow between the states where they stand side by side.
+func withArrow(columns []*column.Column) []*column.Column {
+	at := column.Find(columns, column.OldState.Name) + 1
+	if at == 0 || at == len(columns) || columns[at].Name != column.NewState.Name {
+		return columns
+	}
+	return slices.Insert(slices.Clone(columns), at, &arrow)
+}
+
+// withRoom gives the columns room that show names.
+func withRoom(columns []*column.Column, o Options) []*column.Column {
+	if o.Names == nil && o.Services == nil {
+		return columns
+	}
+	for i, c := range columns {
+		named := column.Named(*c, o.Names != nil, o.Services != nil)
+		columns[i] = &named
+	}
 	return columns
 }
 
 // chooseForConns lists the columns of connections that have ended.
-func (t *table) chooseForConns(laddr, raddr *column.Column, wide bool) []*column.Column {
-	columns := append(t.leading(), &column.PID, &column.Comm, &column.Role)
+func chooseForConns(o Options, laddr, raddr *column.Column, wide bool) []*column.Column {
+	columns := append(leading(o), &column.PID, &column.Comm, &column.Role)
 	columns = append(columns, endColumns(laddr, raddr, wide)...)
-	columns = append(columns, &column.MS, &connect, &column.RTT)
+	columns = append(columns, &column.MS, &column.Took, &column.RTT)
 	if wide {
 		columns = append(columns, column.InStates...)
 		columns = append(columns, &column.Out, &column.In, &column.SegsOut, &column.SegsIn, &column.Retransmits,
@@ -89,9 +122,6 @@ func (t *table) chooseForConns(laddr, raddr *column.Column, wide bool) []*column
 	}
 	return append(columns, &column.Why)
 }
-
-// connect is how long either side's handshake took; it exists in tables alone.
-var connect = column.Column{Header: "HANDSHAKE", Width: 9, Drop: 5, Cut: column.CutNever, Data: column.HandshakeMillis}
 
 // chooseForList lists the columns of sockets that exist. Where one listens is
 // what such a list is read for: it goes last.
@@ -118,16 +148,16 @@ func endColumns(laddr, raddr *column.Column, wide bool) []*column.Column {
 
 // leading are the columns of time: that of the day unless only the seconds
 // are asked for.
-func (t *table) leading() []*column.Column {
+func leading(o Options) []*column.Column {
 	var columns []*column.Column
-	if t.options.Time || !t.options.Elapsed {
+	if o.Time || !o.Elapsed {
 		time := column.Time
-		if t.options.Time {
+		if o.Time {
 			time.Drop = 0
 		}
 		columns = append(columns, &time)
 	}
-	if t.options.Elapsed {
+	if o.Elapsed {
 		columns = append(columns, &column.Elapsed)
 	}
 	return columns
@@ -140,7 +170,13 @@ func (t *table) setWidth(width int) {
 	} else {
 		t.layout = column.Natural(t.columns)
 	}
-	t.below = slices.Contains(t.columns, &column.Why) && !slices.Contains(t.layout.Columns, &column.Why)
+	t.members = column.Members(t.layout.Columns)
+	for i, c := range t.layout.Columns {
+		if c.Text != nil { // which knows of each event what a person wants to see
+			t.members[i] = column.Everything
+		}
+	}
+	t.below = column.Has(t.columns, column.Why.Name) && !column.Has(t.layout.Columns, column.Why.Name)
 }
 
 // Start implements pipeline.Sink.
@@ -165,6 +201,7 @@ func (t *table) Write(e *event.Event) error {
 		}
 	}
 	line := t.lines
+	groups := column.GroupsOf(e)
 	for i, c := range t.layout.Columns {
 		text := c.Text
 		if text == nil {
@@ -176,7 +213,10 @@ func (t *table) Write(e *event.Event) error {
 		}
 		line = append(line, color...)
 		start := len(line)
-		line = t.layout.AppendCell(text(line, e, &t.state), start, i)
+		if groups&t.members[i] != 0 {
+			line = text(line, e, &t.state)
+		}
+		line = t.layout.AppendCell(line, start, i)
 		if color != "" {
 			line = append(line, colorOff...)
 		}
@@ -256,16 +296,16 @@ const colorOff = "\x1b[0m"
 
 // colorOf is the colour of a cell; empty for most.
 func colorOf(c *column.Column, e *event.Event) string {
-	switch c {
-	case &column.OldState:
+	switch c.Name {
+	case column.OldState.Name:
 		return colorOfPhase[event.PhaseOf(e.OldState, e.OldState)]
-	case &column.NewState:
+	case column.NewState.Name:
 		return colorOfPhase[event.PhaseOf(e.OldState, e.NewState)]
-	case &column.Why:
+	case column.Why.Name:
 		if e.End.Reason.IsFailure() {
 			return colorOfPhase[event.PhaseFailed]
 		}
-	case &column.Now:
+	case column.Now.Name:
 		return colorOfPhase[event.PhaseOf(e.NewState, e.NewState)]
 	}
 	return ""

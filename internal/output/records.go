@@ -1,0 +1,144 @@
+package output
+
+import (
+	"strconv"
+
+	"tcpstates/internal/column"
+	"tcpstates/internal/event"
+	"tcpstates/internal/pipeline"
+)
+
+// schema is the version of what the records mean; it rises when a field
+// changes its meaning or goes.
+const schema = 1
+
+// syntax is how a format writes the fields of a record.
+type syntax struct {
+	begin, end string // a record
+	between    string // two fields
+	// key appends what stands before a value.
+	key func(dst []byte, name string, quoted bool) []byte
+	// seal ends the value that line has from start on.
+	seal func(line []byte, start int, chars charset) []byte
+}
+
+// charset says what a value may hold.
+type charset uint8
+
+const (
+	digits charset = iota
+	words
+	anything // quotes and backslashes, too, as names and paths do
+)
+
+// records writes a record a line; what is not known has no field.
+type records struct {
+	buffer
+	syntax  *syntax
+	columns []*column.Column
+	members []column.Groups
+	keys    [][]byte // for each column what stands before its value
+	chars   []charset
+	state   column.State
+}
+
+func newRecords(o Options, s *syntax) pipeline.Sink {
+	r := &records{buffer: newBuffer(o.Out), syntax: s, columns: o.columns(dataColumns), state: o.state()}
+	r.members = column.Members(r.columns)
+	for i, c := range r.columns {
+		// The first is the type, which each event has.
+		before := s.between
+		if i == 0 {
+			before = s.begin
+		}
+		r.keys = append(r.keys, s.key([]byte(before), c.Name, !c.Number))
+		r.chars = append(r.chars, charsOf(c))
+	}
+	return r
+}
+
+func charsOf(c *column.Column) charset {
+	switch {
+	case c.Number:
+		return digits
+	case c.Free:
+		return anything
+	}
+	return words
+}
+
+// Start implements pipeline.Sink.
+func (r *records) Start(s event.Start) error {
+	line := r.open("start")
+	line = r.number(line, "schema", schema)
+	line = r.time(line, s.Wall)
+	line = r.text(line, "version", s.Version)
+	line = r.text(line, "kernel", s.Kernel)
+	line = r.text(line, "backend", s.Backend)
+	return r.put(append(line, r.syntax.end...))
+}
+
+// Write implements pipeline.Sink.
+func (r *records) Write(e *event.Event) error {
+	line := r.lines
+	groups := column.GroupsOf(e)
+	for i, member := range r.members {
+		if groups&member == 0 {
+			continue
+		}
+		before := len(line)
+		line = append(line, r.keys[i]...)
+		start := len(line)
+		line = r.columns[i].Data(line, e, &r.state)
+		if len(line) == start {
+			line = line[:before]
+			continue
+		}
+		if chars := r.chars[i]; chars != digits {
+			line = r.syntax.seal(line, start, chars)
+		}
+	}
+	return r.put(append(line, r.syntax.end...))
+}
+
+// Flush implements pipeline.Sink.
+func (r *records) Flush() error { return r.flush() }
+
+// Stop implements pipeline.Sink.
+func (r *records) Stop(s event.Stop) error {
+	line := r.open("stop")
+	line = r.time(line, s.Wall)
+	line = r.number(line, "shown", s.Shown)
+	line = r.number(line, "lost", s.Lost)
+	if !s.MissedUnknown {
+		line = r.number(line, "missed", s.Missed)
+	}
+	line = r.number(line, "gaps", s.Gaps)
+	line = r.number(line, "evicted", s.Evicted)
+	line = r.number(line, "unfollowed", s.Unfollowed)
+	r.lines = append(line, r.syntax.end...)
+	return r.flush()
+}
+
+// open begins a record of the type.
+func (r *records) open(kind string) []byte {
+	line := r.syntax.key(append(r.lines, r.syntax.begin...), column.Type.Name, true)
+	start := len(line)
+	return r.syntax.seal(append(line, kind...), start, words)
+}
+
+func (r *records) time(line []byte, wall int64) []byte {
+	line = r.syntax.key(append(line, r.syntax.between...), column.Time.Name, true)
+	start := len(line)
+	return r.syntax.seal(column.Time.Data(line, &event.Event{Wall: wall}, &r.state), start, words)
+}
+
+func (r *records) number(line []byte, name string, n uint64) []byte {
+	return strconv.AppendUint(r.syntax.key(append(line, r.syntax.between...), name, false), n, 10)
+}
+
+func (r *records) text(line []byte, name, value string) []byte {
+	line = r.syntax.key(append(line, r.syntax.between...), name, true)
+	start := len(line)
+	return r.syntax.seal(event.AppendText(line, value), start, anything)
+}
