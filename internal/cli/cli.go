@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"tcpstates/internal/feature"
 	"tcpstates/internal/minisock"
+	"tcpstates/internal/names"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/privilege"
 	"tcpstates/internal/probe"
@@ -67,6 +69,9 @@ type app struct {
 	ask func(feature.ID) feature.Result
 	// become is privilege.User.Become.
 	become func(privilege.User) error
+	// lookup is net.Resolver.LookupAddr, services is names.ServicesFile.
+	lookup   names.Lookup
+	services string
 	// drop is privilege.Drop.
 	drop func(privilege.Needs) (privilege.Report, error)
 }
@@ -107,6 +112,8 @@ func Main() int {
 		ask:            probe.NewList(&probe.Options{}).Ask,
 		become:         privilege.User.Become,
 		drop:           privilege.Drop,
+		lookup:         (&net.Resolver{PreferGo: true}).LookupAddr,
+		services:       names.ServicesFile,
 	}
 	return a.run(ctx, os.Args[1:])
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tcpstates/internal/column"
 	"tcpstates/internal/event"
 	"tcpstates/internal/probe"
 )
@@ -67,6 +68,8 @@ var flagValues = map[string]values{
 	"output":    {of: formatsOf},
 	"backend":   {of: words(probe.BackendNames)},
 	"transport": {of: words(probe.TransportNames)},
+	"columns":   {of: columnNames, list: true},
+	"to":        {of: words(formWords)},
 	"state":     {of: stateNames, list: true},
 	"netns":     {of: netnsNames},
 	"drop-to":   {of: userNames},
@@ -125,6 +128,14 @@ func words(list func() []string) func(*cobra.Command, string) []string {
 // formatsOf offers the formats that the command has.
 func formatsOf(cmd *cobra.Command, _ string) []string {
 	return strings.Split(cmd.Annotations[FormatsAnnotation], "\n")
+}
+
+// columnNames offers those of every command.
+func columnNames(*cobra.Command, string) (all []string) {
+	for _, c := range column.All {
+		all = append(all, c.Name+"\t"+c.Help)
+	}
+	return all
 }
 
 // stateNames offers the states, in small letters unless the word has large ones.

@@ -25,8 +25,8 @@ func (a *app) newConns() *cobra.Command {
 		Short: "Show each TCP connection when it ends: how it lived, and why it ended",
 		Long: `tcpstates conns shows one line for each TCP connection when it ends: its owner,
 both ends, how long it lived (MS), how long its handshake took, what it carried,
-who closed it and why. A connection in TIME_WAIT has ended. With -o wide, csv and
-json there are the milliseconds in each state, too. It traces until Ctrl-C, and
+who closed it and why. A connection in TIME_WAIT has ended. With -o wide, csv,
+json and logfmt there are the milliseconds in each state, too. It traces until Ctrl-C, and
 ends with a summary on stderr.`,
 		Example: `  tcpstates conns                        every connection
   tcpstates conns --failed               refused, reset, timed out, ...
@@ -53,7 +53,7 @@ func (a *app) traceConns(ctx context.Context, flags *connsFlags, given func(name
 		return err
 	}
 	if !format.HasAll {
-		return usagef("-o %s with conns: that tool shows transitions alone: use table, wide, csv or json", format.Name)
+		return usagef("-o %s with conns: that tool shows transitions alone: use table, wide, csv, json or logfmt", format.Name)
 	}
 	return a.traceOrReplay(ctx, &flags.traceFlags, show{
 		format: format, subject: output.OfConns, what: "connections shown", keep: flags.keeps, summary: true,

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +52,7 @@ stdout unless given. What is damaged it leaves out, says so, and exits with 1.`,
 func (a *app) convert(ctx context.Context, to string, paths []string) error {
 	i := slices.IndexFunc(record.Forms, func(f record.Form) bool { return f.Name == to })
 	if i < 0 {
-		return usagef("--to %s: there is no such form: it takes %s", strconv.Quote(to), formNames())
+		return usagef("--to %s: there is no such form: it takes %s", strconv.Quote(to), orList(formWords()))
 	}
 	if paths[0] == paths[1] && paths[0] != "-" {
 		return usagef("convert %s to itself: name another file to write", paths[0])
@@ -78,13 +77,12 @@ func (a *app) convert(ctx context.Context, to string, paths []string) error {
 	return r.tell()
 }
 
-func formNames() string {
-	var names []string
+// formWords are the names of the forms.
+func formWords() (names []string) {
 	for _, form := range record.Forms {
 		names = append(names, form.Name)
 	}
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " or " + names[last]
+	return names
 }
 
 // create opens the file to write; - is stdout.

@@ -142,12 +142,14 @@ func (s span) Type() string { return "TIME" }
 type showFlags struct {
 	format    string
 	wide, csv bool
+	columnFlags
 }
 
 func (f *showFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.format, "output", "o", output.Formats[0].Name, "the `FORMAT`, see below")
 	flags.BoolVarP(&f.wide, "wide", "w", false, "show more: as -o wide, or with -o bcc and -o libbpf as those tools do")
 	flags.BoolVarP(&f.csv, "csv", "s", false, "comma-separated values: as -o csv, or with -o bcc as BCC prints them")
+	f.columnFlags.bind(flags)
 }
 
 // outputFormat is the format that the flags ask for, or the error that they
@@ -286,7 +288,7 @@ func newTraceFlags() traceFlags {
 
 func (f *viewFlags) bind(flags *pflag.FlagSet) {
 	f.showFlags.bind(flags)
-	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (table, wide, csv and json always do)")
+	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (all but bcc and libbpf do by default)")
 	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
 	f.filterFlags.bind(flags)
 	flags.Var(&f.every, "every", "print the summary so far each time this time has passed: 5s, 1m")

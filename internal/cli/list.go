@@ -171,14 +171,31 @@ func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) erro
 		return err
 	}
 	if !format.HasAll {
-		return usagef("-o %s with list: that tool lists no sockets: use table, wide, csv or json", format.Name)
+		return usagef("-o %s with list: that tool lists no sockets: use table, wide, csv, json or logfmt", format.Name)
 	}
 	filters, err := flags.filters()
 	if err != nil {
 		return err
 	}
+	options := flags.options(a)
+	options.Of = output.OfSockets
+	resolver, err := flags.columnFlags.apply(a, format, &options)
+	if err != nil {
+		return err
+	}
+	if resolver != nil {
+		defer resolver.Close()
+	}
+	show := func(start event.Start, sockets []event.Event) ([]event.Event, error) {
+		sockets = slices.DeleteFunc(sockets, func(e event.Event) bool { return !filters.Match(&e) })
+		slices.SortStableFunc(sockets, byState)
+		if resolver != nil {
+			settle(ctx, resolver, sockets)
+		}
+		return sockets, pipeline.Writing(writeSockets(format.New(options), start, sockets))
+	}
 	if flags.from != "" {
-		return a.listRecorded(ctx, format, flags, &filters)
+		return a.listRecorded(ctx, flags, show)
 	}
 	if flags.at != "" {
 		return usagef("--at without --from: what was can be told of a recording alone: give its FILE")
@@ -202,32 +219,30 @@ func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) erro
 		}
 	}
 	start := event.Start{Wall: a.clock.Now(), Version: version, Kernel: feature.KernelRelease(), Backend: "sock_diag, task_file iterator"}
-	listed, err := a.writeSockets(format, flags, &filters, start, listing.Sockets)
+	listed, err := show(start, listing.Sockets)
 	if err != nil {
-		return pipeline.Writing(err)
+		return err
 	}
 	fmt.Fprintln(a.stderr, "tcpstates: "+countByState(listed))
 	a.noteListing(flags, listing)
 	return nil
 }
 
-// writeSockets writes the sockets that are wanted, all as of start's time, and
+// shower shows those of the sockets that are wanted, all as of start's time, and
 // returns them.
-func (a *app) writeSockets(format output.Format, flags *listFlags, filters *filter.Set, start event.Start, sockets []event.Event) ([]event.Event, error) {
-	sockets = slices.DeleteFunc(sockets, func(e event.Event) bool { return !filters.Match(&e) })
-	slices.SortStableFunc(sockets, byState)
-	options := flags.options(a)
-	options.Of = output.OfSockets
-	sink := format.New(options)
+type shower func(start event.Start, sockets []event.Event) ([]event.Event, error)
+
+// writeSockets writes the sockets.
+func writeSockets(sink pipeline.Sink, start event.Start, sockets []event.Event) error {
 	err := sink.Start(start)
 	for i := range sockets {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		sockets[i].Wall = start.Wall
 		err = sink.Write(&sockets[i])
 	}
-	return sockets, errors.Join(err, sink.Stop(event.Stop{Wall: start.Wall, Shown: uint64(len(sockets))}))
+	return errors.Join(err, sink.Stop(event.Stop{Wall: start.Wall, Shown: uint64(len(sockets))}))
 }
 
 // byState orders listeners first, then by the local end.

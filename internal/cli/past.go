@@ -10,13 +10,11 @@ import (
 	"tcpstates/internal/cgroup"
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
-	"tcpstates/internal/filter"
-	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
 )
 
 // listRecorded lists the sockets that there were at a time of a recording.
-func (a *app) listRecorded(ctx context.Context, format output.Format, flags *listFlags, filters *filter.Set) error {
+func (a *app) listRecorded(ctx context.Context, flags *listFlags, show shower) error {
 	if flags.udp || flags.pidns {
 		return usagef("-u and --pidns with --from: a recording has TCP sockets, with the process ids that it was made with: leave them out")
 	}
@@ -45,9 +43,9 @@ func (a *app) listRecorded(ctx context.Context, format output.Format, flags *lis
 	}
 	start := r.Start().Start
 	start.Wall = past.at
-	listed, err := a.writeSockets(format, flags, filters, start, past.list())
+	listed, err := show(start, past.list())
 	if err != nil {
-		return pipeline.Writing(err)
+		return err
 	}
 	fmt.Fprintf(a.stderr, "tcpstates: %s; at %s of %s\n",
 		countByState(listed), time.Unix(0, past.at).Format("15:04:05.000"), flags.from)

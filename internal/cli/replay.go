@@ -64,7 +64,12 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	}
 	r.limit(start.Wall, time.Duration(flags.duration))
 
-	way := a.newWay(r, nil, flags, show, show.format.New(flags.optionsOf(a, show, a.stdout)))
+	target, err := a.openTarget(flags, &show)
+	if err != nil {
+		return err
+	}
+	defer target.close()
+	way := a.newWay(r, nil, flags, show, target.sink)
 	if err := way.sink.Start(start.Start); err != nil {
 		return pipeline.Writing(err)
 	}

@@ -44,7 +44,7 @@ stands before a duration whose beginning was before the trace.`,
 	setFormats(cmd, func(output.Format) bool { return true })
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
-	cmd.AddCommand(a.newConns(), a.newList(), a.newRecord(), a.newReplay(), a.newConvert(), a.newDoctor(), a.newCompletion())
+	cmd.AddCommand(a.newConns(), a.newList(), a.newRecord(), a.newReplay(), a.newConvert(), a.newColumns(), a.newDoctor(), a.newCompletion())
 	completeValues(cmd)
 	return cmd
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -60,6 +58,8 @@ type show struct {
 	what string
 	// keep tells which events are written.
 	keep func(*event.Event) bool
+	// names looks up those of remote ends before they are shown; nil: not needed.
+	names pipeline.Stage
 	// summary says that one is wanted at the end.
 	summary bool
 	// needsReasons says that it goes by the reasons of ends.
@@ -87,29 +87,6 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 	return s, nil
 }
 
-// optionsOf are what the flags ask of the format in which it is written to out.
-func (f *viewFlags) optionsOf(a *app, show show, out io.Writer) output.Options {
-	options := f.options(a)
-	options.Time, options.Elapsed, options.Of = f.time, f.elapsed, show.subject
-	options.Out = out
-	return options
-}
-
-// nothing is a sink that writes nothing.
-type nothing struct{}
-
-// Start implements pipeline.Sink.
-func (nothing) Start(event.Start) error { return nil }
-
-// Write implements pipeline.Sink.
-func (nothing) Write(*event.Event) error { return nil }
-
-// Flush implements pipeline.Sink.
-func (nothing) Flush() error { return nil }
-
-// Stop implements pipeline.Sink.
-func (nothing) Stop(event.Stop) error { return nil }
-
 // trace runs a live trace to its end. The recorder is nil if nothing is recorded.
 func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder *recorder) error {
 	filters, err := flags.filters()
@@ -120,6 +97,11 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	if err != nil {
 		return err
 	}
+	target, err := a.openTarget(&flags.viewFlags, &show)
+	if err != nil {
+		return err
+	}
+	defer target.close()
 	source, seed, err := a.open(probe.Options{
 		Filter:          filters,
 		SelfTransitions: show.subject == output.OfRaw,
@@ -162,7 +144,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	}
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
-	run := a.newRun(source, seed, flags, show, recorder)
+	run := a.newRun(source, seed, flags, show, target, recorder)
 	defer run.close()
 	stop, err := run.pump(ctx, start)
 	if err != nil {
@@ -220,12 +202,12 @@ type run struct {
 	rest     *minisock.Follower // nil where nothing tells of minisocks, or nobody asks
 	places   *cgroup.Resolver   // nil if nobody asks for places
 	recorder *recorder          // nil if nothing is recorded
+	target   *target
 	way      *way
-	taken    *atomic.Uint64 // writes that the output has taken
 }
 
-func (a *app) newRun(source tracer, seed seeder, flags *traceFlags, show show, recorder *recorder) *run {
-	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, taken: new(atomic.Uint64)}
+func (a *app) newRun(source tracer, seed seeder, flags *traceFlags, show show, target *target, recorder *recorder) *run {
+	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, target: target}
 	var from pipeline.Source = source
 	if show.subject != output.OfRaw && source.Knows().Sockets {
 		r.rest = minisock.Follow(source, minisock.Options{
@@ -242,11 +224,7 @@ func (a *app) newRun(source tracer, seed seeder, flags *traceFlags, show show, r
 	if recorder != nil {
 		before = append(before, recorder)
 	}
-	sink := pipeline.Sink(nothing{})
-	if !show.silent {
-		sink = show.format.New(flags.optionsOf(a, show, countingWriter{a.stdout, r.taken}))
-	}
-	r.way = a.newWay(from, before, &flags.viewFlags, show, sink)
+	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink)
 	recorder.watch(r.way)
 	return r
 }
@@ -271,17 +249,6 @@ func (r *run) minisockErr() error {
 
 // ktime is the present time in nanoseconds of CLOCK_MONOTONIC.
 func ktime() uint64 { return uint64(readClock(unix.CLOCK_MONOTONIC)) }
-
-// countingWriter counts the writes that come to their end.
-type countingWriter struct {
-	io.Writer
-	taken *atomic.Uint64
-}
-
-func (w countingWriter) Write(b []byte) (int, error) {
-	defer w.taken.Add(1)
-	return w.Writer.Write(b)
-}
 
 // breakdown ends a trace by an error, as a signal or the end of its time does
 // not.
@@ -349,13 +316,13 @@ const patience = 3 * time.Second
 // giveUpWhenStuck ends the process when the trace is over and the output takes
 // nothing any more: a write that waits cannot be called back.
 func (r *run) giveUpWhenStuck(done <-chan struct{}) {
-	for taken := r.taken.Load(); ; {
+	for taken := r.target.taken.Load(); ; {
 		select {
 		case <-done:
 			return
 		case <-time.After(patience):
 		}
-		now := r.taken.Load()
+		now := r.target.taken.Load()
 		if now == taken {
 			fmt.Fprintf(r.stderr, "tcpstates: nobody reads the output: the last events are not in it\n")
 			r.exit(exitFailed)

@@ -26,6 +26,9 @@ type way struct {
 // the source gives.
 func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *viewFlags, show show, sink pipeline.Sink) *way {
 	w := &way{source: source, sink: sink, stages: before}
+	if show.names != nil {
+		w.stages = append(w.stages, show.names)
+	}
 	if show.subject != output.OfRaw {
 		places := cgroup.NewMemory()
 		w.tracker = conn.NewTracker(int(flags.maxConns))

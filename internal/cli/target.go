@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"io"
+	"sync/atomic"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/names"
+	"tcpstates/internal/output"
+	"tcpstates/internal/pipeline"
+)
+
+// target is where events are shown.
+type target struct {
+	sink  pipeline.Sink
+	names *names.Resolver // nil if no names are wanted
+	taken *atomic.Uint64  // writes that it has taken
+}
+
+// openTarget opens what the flags name, while the process has all its privileges.
+func (a *app) openTarget(flags *viewFlags, show *show) (*target, error) {
+	t := &target{sink: nothing{}, taken: new(atomic.Uint64)}
+	options := flags.options(a)
+	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
+	options.Out = countingWriter{a.stdout, t.taken}
+	resolver, err := flags.columnFlags.apply(a, show.format, &options)
+	if err != nil {
+		return nil, err
+	}
+	if t.names = resolver; resolver != nil && show.subject == output.OfConns {
+		show.names = resolver
+	}
+	if !show.silent {
+		t.sink = show.format.New(options)
+	}
+	return t, nil
+}
+
+// close ends what runs beside.
+func (t *target) close() {
+	if t.names != nil {
+		t.names.Close()
+	}
+}
+
+// countingWriter counts the writes that come to their end.
+type countingWriter struct {
+	io.Writer
+	taken *atomic.Uint64
+}
+
+func (w countingWriter) Write(b []byte) (int, error) {
+	defer w.taken.Add(1)
+	return w.Writer.Write(b)
+}
+
+// nothing is a sink that writes nothing.
+type nothing struct{}
+
+// Start implements pipeline.Sink.
+func (nothing) Start(event.Start) error { return nil }
+
+// Write implements pipeline.Sink.
+func (nothing) Write(*event.Event) error { return nil }
+
+// Flush implements pipeline.Sink.
+func (nothing) Flush() error { return nil }
+
+// Stop implements pipeline.Sink.
+func (nothing) Stop(event.Stop) error { return nil }
