@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"internal/output":     {"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline"},
 	"internal/pipeline":   {"tcpstates/internal/event"},
 	"internal/kerneltest": {"tcpstates/internal/event", "tcpstates/internal/thread", "golang.org/x/sys/..."},
+	"internal/logfile":    {},
 	"internal/golden":     {"github.com/google/go-cmp/cmp"},
 	"internal/thread":     {"golang.org/x/sys/..."},
 	"internal/privilege":  {"kernel.org/pub/linux/libs/security/libcap/cap"},

@@ -74,6 +74,8 @@ type app struct {
 	services string
 	// drop is privilege.Drop.
 	drop func(privilege.Needs) (privilege.Report, error)
+	// hangups is what SIGHUP does.
+	hangups hangups
 }
 
 // Main runs the command with the process's arguments and streams, and returns
@@ -81,11 +83,7 @@ type app struct {
 func Main() int {
 	// Writing to a closed pipe shall be an error like any other, and no death.
 	signal.Ignore(syscall.SIGPIPE)
-	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
-		signals = append(signals, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	// From the first signal on the trace winds up; a second one kills, should
 	// the reader of the output not let it.
 	context.AfterFunc(ctx, stop)
@@ -115,6 +113,7 @@ func Main() int {
 		lookup:         (&net.Resolver{PreferGo: true}).LookupAddr,
 		services:       names.ServicesFile,
 	}
+	a.hangups.hear(stop)
 	return a.run(ctx, os.Args[1:])
 }
 

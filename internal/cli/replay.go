@@ -48,7 +48,7 @@ leaves out, says so, and exits with 1.`,
 }
 
 // replay shows what a file has recorded.
-func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show show) error {
+func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show show) (err error) {
 	r, err := a.openReplay(ctx, path)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	if err != nil {
 		return err
 	}
-	defer target.close()
+	defer func() { err = errors.Join(err, target.close()) }()
 	way := a.newWay(r, nil, flags, show, target.sink)
 	if err := way.sink.Start(start.Start); err != nil {
 		return pipeline.Writing(err)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"tcpstates/internal/event"
+	"tcpstates/internal/logfile"
 	"tcpstates/internal/names"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
@@ -13,6 +14,7 @@ import (
 // target is where events are shown.
 type target struct {
 	sink  pipeline.Sink
+	file  *logfile.File   // nil: the output is stdout
 	names *names.Resolver // nil if no names are wanted
 	taken *atomic.Uint64  // writes that it has taken
 }
@@ -30,17 +32,30 @@ func (a *app) openTarget(flags *viewFlags, show *show) (*target, error) {
 	if t.names = resolver; resolver != nil && show.subject == output.OfConns {
 		show.names = resolver
 	}
-	if !show.silent {
+	if t.file, err = flags.fileFlags.open(); err != nil {
+		return nil, err
+	}
+	if t.file != nil {
+		toFile(&options, countingWriter{t.file, t.taken})
+	}
+	if !show.silent || t.file != nil {
 		t.sink = show.format.New(options)
+	}
+	if t.file != nil {
+		t.sink = headed{t.sink}
 	}
 	return t, nil
 }
 
-// close ends what runs beside.
-func (t *target) close() {
+// close ends what runs beside, and gives the file back, whose error is the disk's.
+func (t *target) close() error {
 	if t.names != nil {
 		t.names.Close()
 	}
+	if t.file != nil {
+		return pipeline.Writing(t.file.Close())
+	}
+	return nil
 }
 
 // countingWriter counts the writes that come to their end.

@@ -88,7 +88,7 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 }
 
 // trace runs a live trace to its end. The recorder is nil if nothing is recorded.
-func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder *recorder) error {
+func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder *recorder) (err error) {
 	filters, err := flags.filters()
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	if err != nil {
 		return err
 	}
-	defer target.close()
+	defer func() { err = errors.Join(err, target.close()) }()
 	source, seed, err := a.open(probe.Options{
 		Filter:          filters,
 		SelfTransitions: show.subject == output.OfRaw,
@@ -264,7 +264,11 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	}
 	ctx, hangUp := context.WithCancelCause(ctx)
 	defer hangUp(nil)
-	onHangup(r.stdout, func() { hangUp(breakdown{syscall.EPIPE}) })
+	if r.target.file == nil {
+		onHangup(r.stdout, func() { hangUp(breakdown{syscall.EPIPE}) })
+	} else {
+		defer r.reopenAtHangups(func(err error) { hangUp(breakdown{err}) })()
+	}
 	context.AfterFunc(ctx, r.source.Stop)
 	done := make(chan struct{})
 	defer close(done)
