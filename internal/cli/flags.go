@@ -229,6 +229,7 @@ func (f *filterFlags) filters() (filter.Set, error) {
 type viewFlags struct {
 	showFlags
 	fileFlags
+	journal bool
 	filterFlags
 	time, elapsed bool
 	every         span
@@ -292,6 +293,7 @@ func (f *viewFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (all but bcc and libbpf do by default)")
 	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
 	f.fileFlags.bind(flags)
+	flags.BoolVarP(&f.journal, "journal", "Y", false, "send each event to systemd-journald, too, with fields such as TCPSTATES_NEW_STATE")
 	f.filterFlags.bind(flags)
 	flags.Var(&f.every, "every", "print the summary so far each time this time has passed: 5s, 1m")
 	flags.Var(&f.maxConns, "max-conns", "follow up to so many connections at a time; when there are more, the quietest is forgotten")

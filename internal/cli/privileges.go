@@ -40,7 +40,7 @@ func (a *app) changeUser(flags *traceFlags) error {
 				"or leave out --drop-to", flags.dropTo.text),
 			Err: err,
 		}
-		a.explain(flags, missing)
+		a.explain(&flags.viewFlags, missing)
 		return missing
 	}
 	flags.notef(a, "goes on as the user and group %s", flags.dropTo.user)

@@ -64,7 +64,7 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	}
 	r.limit(start.Wall, time.Duration(flags.duration))
 
-	target, err := a.openTarget(flags, &show)
+	target, err := a.openTarget(flags, &show, false)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 
@@ -13,15 +14,18 @@ import (
 
 // target is where events are shown.
 type target struct {
-	sink  pipeline.Sink
-	file  *logfile.File   // nil: the output is stdout
-	names *names.Resolver // nil if no names are wanted
-	taken *atomic.Uint64  // writes that it has taken
+	*app
+	sink    pipeline.Sink
+	file    *logfile.File   // nil: the output is stdout
+	journal *output.Journal // nil if it is not wanted
+	names   *names.Resolver // nil if no names are wanted
+	taken   *atomic.Uint64  // writes that it has taken
 }
 
 // openTarget opens what the flags name, while the process has all its privileges.
-func (a *app) openTarget(flags *viewFlags, show *show) (*target, error) {
-	t := &target{sink: nothing{}, taken: new(atomic.Uint64)}
+// pids says that the owners' numbers are those of this machine's processes.
+func (a *app) openTarget(flags *viewFlags, show *show, pids bool) (*target, error) {
+	t := &target{app: a, sink: nothing{}, taken: new(atomic.Uint64)}
 	options := flags.options(a)
 	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
 	options.Out = countingWriter{a.stdout, t.taken}
@@ -44,11 +48,18 @@ func (a *app) openTarget(flags *viewFlags, show *show) (*target, error) {
 	if t.file != nil {
 		t.sink = headed{t.sink}
 	}
+	if t.journal, err = a.openJournal(flags, show, pids); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	if t.journal != nil {
+		t.sink = pipeline.Tee(t.sink, t.journal)
+	}
 	return t, nil
 }
 
 // close ends what runs beside, and gives the file back, whose error is the disk's.
 func (t *target) close() error {
+	t.closeJournal(t.journal)
 	if t.names != nil {
 		t.names.Close()
 	}

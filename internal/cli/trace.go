@@ -97,7 +97,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	if err != nil {
 		return err
 	}
-	target, err := a.openTarget(&flags.viewFlags, &show)
+	target, err := a.openTarget(&flags.viewFlags, &show, !flags.pidns)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		Clock:           a.clock,
 	})
 	if err != nil {
-		a.explain(flags, err)
+		a.explain(&flags.viewFlags, err)
 		return err
 	}
 	defer source.Close()
@@ -421,7 +421,7 @@ func (f *viewFlags) notef(a *app, format string, args ...any) {
 }
 
 // explain tells the user of -v the kernel's own words of its refusal.
-func (a *app) explain(flags *traceFlags, err error) {
+func (a *app) explain(flags *viewFlags, err error) {
 	var missing *feature.Missing
 	if errors.As(err, &missing) {
 		flags.notef(a, "the kernel says: %+v", missing.Err)

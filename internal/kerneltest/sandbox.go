@@ -22,6 +22,8 @@ const (
 	// root with nothing but the program, /proc and a read-only /sys. There is
 	// no /dev, no tracefs, and no file of the test's.
 	Container = "container"
+	// withJournald has a journald; see Journald.Sandbox.
+	withJournald = "journald"
 )
 
 // sandboxName is the environment variable that makes the test binary put
@@ -52,6 +54,8 @@ func becomeSandboxed(sandbox string) {
 		err = refuseBPF()
 	case NoBTF:
 		err = unix.Mount("tmpfs", "/sys/kernel/btf", "tmpfs", 0, "")
+	case withJournald:
+		err = enterJournald()
 	case Container:
 		program, err = enterContainer(program)
 	}

@@ -20,10 +20,12 @@ import (
 
 	"tcpstates/internal/event"
 	"tcpstates/internal/golden"
+	"tcpstates/internal/kerneltest"
 	"tcpstates/internal/pipeline"
 )
 
 func TestMain(m *testing.M) {
+	kerneltest.Main()
 	flag.Parse()
 	time.Local = time.FixedZone("here", 2*60*60)
 	os.Exit(m.Run())
