@@ -327,7 +327,7 @@ func TestListAt(t *testing.T) {
 		}
 		fmt.Fprintf(&all, "== %s\n%s", at, replayOf(t, args...))
 	}
-	golden.Check(t, "../../testdata/golden/list-at.txt", all.String())
+	golden.Check(t, "../../testdata/golden/rec/list-at.txt", all.String())
 	for at, want := range map[string]string{
 		"noon": "it takes 15:04:05", "+x": "it takes +1m30s", "1970-01-01T00:00:00Z": "the recording begins at", "+1h": "the recording ends at",
 	} {
