@@ -22,6 +22,7 @@ import (
 	"tcpstates/internal/feature"
 	"tcpstates/internal/kerneltest"
 	"tcpstates/internal/minisock"
+	"tcpstates/internal/names"
 	"tcpstates/internal/privilege"
 	"tcpstates/internal/probe"
 	"tcpstates/internal/snapshot"
@@ -78,6 +79,9 @@ type fake struct {
 
 	became    *privilege.User
 	becomeErr error
+	lookup    names.Lookup
+	services  string           // the file of ports' names
+	reading   func(left int)   // called before each event; nil: not
 	needs     *privilege.Needs // what drop was told
 	dropErr   error
 }
@@ -95,6 +99,9 @@ func (f *fake) drop(n privilege.Needs) (privilege.Report, error) {
 func (f *fake) seed(func(wire.Found)) (snapshot.Report, error) { return f.walk, f.walkErr }
 
 func (f *fake) Read(e *event.Event) error {
+	if f.reading != nil {
+		f.reading(len(f.events))
+	}
 	if len(f.events) == 0 {
 		<-f.stopped
 		return io.EOF
@@ -154,6 +161,8 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 		missingForWalk: func() string { return f.missing },
 		become:         f.become,
 		drop:           f.drop,
+		lookup:         f.lookup,
+		services:       f.services,
 		minisocks:      func() minisock.Lister { return noMinisocks{f.minisockErr} },
 		sockets:        func(snapshot.ListOptions) (snapshot.Listing, error) { return snapshot.Listing{}, nil },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
