@@ -68,11 +68,11 @@ var (
 
 	Reason = Column{Name: "reason", Source: "concluded at the end",
 		Help:   "why the connection ended",
-		Header: "REASON", Width: 17, Cut: CutEnd, Of: Ends,
+		Header: "REASON", Width: 17, Min: 8, Cut: CutEnd, Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Reason.String()...) }}
 	Cause = Column{Name: "cause", Source: "concluded at the end",
 		Help:   "what lies behind the reason",
-		Header: "CAUSE", Width: 17, Cut: CutEnd, Of: Ends,
+		Header: "CAUSE", Width: 17, Min: 8, Cut: CutEnd, Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Cause.String()...) }}
 	First = Column{Name: "first", Source: "concluded from the states",
 		Help:   "who closed first: us, peer, both",

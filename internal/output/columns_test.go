@@ -239,3 +239,25 @@ func TestREADMEHasEveryColumn(t *testing.T) {
 		}
 	}
 }
+
+func TestSealLogfmt(t *testing.T) {
+	for value, want := range map[string]string{
+		"plain":           `plain`,
+		`\x1b[2J\\`:       `\x1b[2J\\`, // without quotes a backslash is one
+		"two words":       `"two words"`,
+		"a=b":             `"a=b"`,
+		`say "x"`:         `"say \"x\""`,
+		`"`:               `"\""`,
+		`a b\x0a`:         `"a b\\x0a"`,
+		"größer,:{}als-7": "größer,:{}als-7",
+	} {
+		line := string(sealLogfmt([]byte("comm="+value), len("comm="), anything))
+		if line != "comm="+want {
+			t.Errorf("%s became %s", value, line)
+		}
+		decoder := logfmt.NewDecoder(strings.NewReader(line + "\n"))
+		if !decoder.ScanRecord() || !decoder.ScanKeyval() || string(decoder.Value()) != value {
+			t.Errorf("%s is read back as %q, %v", line, decoder.Value(), decoder.Err())
+		}
+	}
+}
