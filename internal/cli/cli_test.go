@@ -255,8 +255,8 @@ func TestOptionsReachTheKernel(t *testing.T) {
 		{nil, func(o probe.Options) bool {
 			return o.BufferSize == 8<<20 && !o.SelfTransitions && o.Filter.LocalPorts == nil && o.Filter.RemotePorts == nil && o.Filter.Family == 0
 		}},
-		{[]string{"-L", "80"}, func(o probe.Options) bool { return o.Filter.LocalPorts.Has(80) && o.Filter.RemotePorts == nil }},
-		{[]string{"-D", "443,8000-8010"}, func(o probe.Options) bool { return o.Filter.RemotePorts.Has(8010) && !o.Filter.RemotePorts.Has(80) }},
+		{[]string{"-L", "80"}, func(o probe.Options) bool { return o.Filter.LocalPorts.Set.Has(80) && o.Filter.RemotePorts == nil }},
+		{[]string{"-D", "443,8000-8010"}, func(o probe.Options) bool { return o.Filter.RemotePorts.Set.Has(8010) && !o.Filter.RemotePorts.Set.Has(80) }},
 		{[]string{"-4"}, func(o probe.Options) bool { return o.Filter.Family == event.IPv4 }},
 		{[]string{"-6"}, func(o probe.Options) bool { return o.Filter.Family == event.IPv6 }},
 		{[]string{"--buffer", "64KiB"}, func(o probe.Options) bool { return o.BufferSize == 64<<10 }},

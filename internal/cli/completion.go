@@ -10,6 +10,7 @@ import (
 
 	"tcpstates/internal/column"
 	"tcpstates/internal/event"
+	"tcpstates/internal/filter"
 	"tcpstates/internal/probe"
 )
 
@@ -71,6 +72,9 @@ var flagValues = map[string]values{
 	"columns":   {of: columnNames, list: true},
 	"to":        {of: words(formWords)},
 	"state":     {of: stateNames, list: true},
+	"role":      {of: words(filter.Names[event.Role]), list: true},
+	"reason":    {of: words(reasonNames), list: true},
+	"uid":       {of: userNames, list: true},
 	"netns":     {of: netnsNames},
 	"drop-to":   {of: userNames},
 }
@@ -136,6 +140,15 @@ func columnNames(*cobra.Command, string) (all []string) {
 		all = append(all, c.Name+"\t"+c.Help)
 	}
 	return all
+}
+
+// reasonNames are those of ends, with dashes for spaces.
+func reasonNames() []string {
+	names := filter.Names[event.Reason]()
+	for i, name := range names {
+		names[i] = strings.ReplaceAll(name, " ", "-")
+	}
+	return names
 }
 
 // stateNames offers the states, in small letters unless the word has large ones.

@@ -57,8 +57,16 @@ func (a *app) traceConns(ctx context.Context, flags *connsFlags, given func(name
 	}
 	return a.traceOrReplay(ctx, &flags.traceFlags, show{
 		format: format, subject: output.OfConns, what: "connections shown", keep: flags.keeps, summary: true,
-		needsReasons: flags.failed,
+		reasons: flags.reasons(),
 	}, given)
+}
+
+// reasons is the flag that goes by the reasons of ends; empty if none does.
+func (f *connsFlags) reasons() string {
+	if f.failed {
+		return "--failed"
+	}
+	return f.filterFlags.reasons()
 }
 
 // keeps tells whether an event is shown: a connection that the flags ask for,

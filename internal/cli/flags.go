@@ -12,32 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpstates/internal/conn"
-	"tcpstates/internal/event"
-	"tcpstates/internal/filter"
 	"tcpstates/internal/output"
 	"tcpstates/internal/probe"
 )
-
-// ports is a flag that takes a list of ports.
-type ports struct {
-	list string
-	set  *filter.Ports
-}
-
-// Set implements pflag.Value.
-func (p *ports) Set(list string) (err error) {
-	if p.set, err = filter.ParsePorts(list); err != nil {
-		return fmt.Errorf("%w: it takes ports from 1 to 65535 and ranges of them, such as 80,443,8000-8010", err)
-	}
-	p.list = list
-	return nil
-}
-
-// String implements pflag.Value.
-func (p *ports) String() string { return p.list }
-
-// Type implements pflag.Value.
-func (p *ports) Type() string { return "PORTS" }
 
 // byteSize is a flag that takes the size of the buffer to user space.
 type byteSize int
@@ -197,33 +174,6 @@ func orList(names []string) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// filterFlags are the flags that choose connections.
-type filterFlags struct {
-	lports, rports ports
-	ipv4, ipv6     bool
-}
-
-func (f *filterFlags) bind(flags *pflag.FlagSet) {
-	flags.VarP(&f.lports, "localport", "L", "only connections with one of these local ports: 80,443,8000-8010")
-	flags.VarP(&f.rports, "remoteport", "D", "only connections with one of these remote ports")
-	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "only IPv4 sockets")
-	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "only IPv6 sockets, dual-stack ones that speak IPv4 included")
-}
-
-// filters are the connections wanted.
-func (f *filterFlags) filters() (filter.Set, error) {
-	set := filter.Set{LocalPorts: f.lports.set, RemotePorts: f.rports.set}
-	switch {
-	case f.ipv4 && f.ipv6:
-		return set, usagef("-4 with -6: each excludes the other: leave out both to see both")
-	case f.ipv4:
-		set.Family = event.IPv4
-	case f.ipv6:
-		set.Family = event.IPv6
-	}
-	return set, nil
-}
-
 // viewFlags are the flags of what is shown, and how, as they were given: of a live
 // trace and of a recording.
 type viewFlags struct {
@@ -294,7 +244,7 @@ func (f *viewFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
 	f.fileFlags.bind(flags)
 	flags.BoolVarP(&f.journal, "journal", "Y", false, "send each event to systemd-journald, too, with fields such as TCPSTATES_NEW_STATE")
-	f.filterFlags.bind(flags)
+	f.filterFlags.bind(flags, allFilters)
 	flags.Var(&f.every, "every", "print the summary so far each time this time has passed: 5s, 1m")
 	flags.Var(&f.maxConns, "max-conns", "follow up to so many connections at a time; when there are more, the quietest is forgotten")
 	flags.VarP(&f.count, "count", "n", "end after so many events")

@@ -22,27 +22,6 @@ import (
 	"tcpstates/internal/snapshot"
 )
 
-// states is a flag that takes a list of states.
-type states struct {
-	list string
-	set  filter.States
-}
-
-// Set implements pflag.Value.
-func (s *states) Set(list string) (err error) {
-	if s.set, err = filter.ParseStates(list); err != nil {
-		return fmt.Errorf("%w: it takes states such as established,time-wait or SYN_RECV", err)
-	}
-	s.list = list
-	return nil
-}
-
-// String implements pflag.Value.
-func (s *states) String() string { return s.list }
-
-// Type implements pflag.Value.
-func (s *states) Type() string { return "STATES" }
-
 // netns is a flag that takes a network namespace.
 type netns struct {
 	word  string
@@ -97,7 +76,6 @@ type listFlags struct {
 	filterFlags
 	listening bool
 	udp       bool
-	states    states
 	netns     netns
 	pidns     bool
 	from, at  string
@@ -108,8 +86,7 @@ func (f *listFlags) bind(flags *pflag.FlagSet) {
 	f.showFlags.bind(flags)
 	flags.BoolVarP(&f.listening, "listening", "l", false, "only listening sockets; of UDP those that are not connected")
 	flags.BoolVarP(&f.udp, "udp", "u", false, "UDP sockets instead of TCP's")
-	flags.Var(&f.states, "state", "only sockets in one of these states: established,time-wait")
-	f.filterFlags.bind(flags)
+	f.filterFlags.bind(flags, func(row *filter.Row) bool { return row.Listed })
 	flags.Var(&f.netns, "netns", `only this network namespace: "self", a path or an inode number`)
 	bindPIDNS(flags, &f.pidns)
 	bindFrom(flags, &f.from)
@@ -118,23 +95,19 @@ func (f *listFlags) bind(flags *pflag.FlagSet) {
 }
 
 // filters are the sockets wanted.
-func (f *listFlags) filters() (filter.Set, error) {
+func (f *listFlags) filters() (*filter.Set, error) {
 	set, err := f.filterFlags.filters()
-	if err != nil {
+	if err != nil || !f.listening {
 		return set, err
 	}
-	set.States = f.states.set
-	if !f.listening {
-		return set, nil
+	if set.Has("state") {
+		return nil, usagef("-l with --state: -l is a state: leave out one of them")
 	}
-	if set.States != 0 {
-		return set, usagef("-l with --state: -l is a state: leave out one of them")
-	}
-	set.States = 1 << event.Listen
+	state := event.Listen
 	if f.udp {
-		set.States = 1 << event.Close
+		state = event.Close
 	}
-	return set, nil
+	return set, set.Add(filter.Find("state"), state.String(), filter.Env{})
 }
 
 // newList makes the command that lists sockets.

@@ -55,6 +55,9 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	}
 	defer r.Close()
 	start := r.Start()
+	if _, err := flags.filters(); err != nil {
+		return err
+	}
 	if err := flags.checkRecording(path, start, show); err != nil {
 		return err
 	}
@@ -69,7 +72,7 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 		return err
 	}
 	defer func() { err = errors.Join(err, target.close()) }()
-	way := a.newWay(r, nil, flags, show, target.sink)
+	way := a.newWay(r, nil, flags, show, target.sink, start.Facts)
 	if err := way.sink.Start(start.Start); err != nil {
 		return pipeline.Writing(err)
 	}
@@ -90,6 +93,7 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	}
 	way.summarize()
 	fmt.Fprintln(a.stderr, "tcpstates: "+account(show.what, stop))
+	tellHasty(a, way.filter)
 	if ctx.Err() != nil {
 		return nil // the user has seen enough
 	}
@@ -98,9 +102,12 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 
 // checkRecording refuses what the recording cannot show.
 func (f *viewFlags) checkRecording(path string, start record.Start, show show) error {
-	if show.needsReasons && !start.Facts {
-		return fmt.Errorf("%s: --failed goes by the reasons of ends, and %s, by which it was recorded, knows none: leave it out",
-			path, start.Backend)
+	if show.reasons != "" && !start.Facts {
+		return fmt.Errorf("%s: %s goes by the reasons of ends, and %s, by which it was recorded, knows none: leave it out",
+			path, show.reasons, printableText(start.Backend))
+	}
+	if f.tree && !start.Forks {
+		return fmt.Errorf("%s: --tree goes by the parents of processes, which are recorded with --pid and --tree alone: leave it out", path)
 	}
 	return nil
 }

@@ -62,8 +62,8 @@ type show struct {
 	names pipeline.Stage
 	// summary says that one is wanted at the end.
 	summary bool
-	// needsReasons says that it goes by the reasons of ends.
-	needsReasons bool
+	// reasons is the flag that goes by the reasons of ends; empty: none does.
+	reasons string
 	// silent says that nothing is written.
 	silent bool
 }
@@ -76,9 +76,12 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 	}
 	s := show{
 		format: format, subject: output.OfTransitions, what: "transitions shown", keep: isNoConn,
-		summary: f.summary || f.every > 0,
+		summary: f.summary || f.every > 0, reasons: f.reasons(),
 	}
 	if f.raw || format.Raw {
+		if err := f.checkRaw(); err != nil {
+			return s, err
+		}
 		if s.summary || given("max-conns") {
 			return s, usagef("--summary, --every and --max-conns with what the tracepoint says alone: leave out --raw, -o bcc and -o libbpf")
 		}
@@ -102,8 +105,9 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		return err
 	}
 	defer func() { err = errors.Join(err, target.close()) }()
+	lowered, rest := filters.Lower()
 	source, seed, err := a.open(probe.Options{
-		Filter:          filters,
+		Filter:          lowered,
 		SelfTransitions: show.subject == output.OfRaw,
 		AcceptProbe:     flags.acceptProbe,
 		PIDNamespace:    pidns,
@@ -118,8 +122,8 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		return err
 	}
 	defer source.Close()
-	if show.needsReasons && !source.Knows().Facts {
-		return &feature.Missing{What: "--failed goes by the reasons of ends, and " + source.Backend() +
+	if show.reasons != "" && !source.Knows().Facts {
+		return &feature.Missing{What: show.reasons + " goes by the reasons of ends, and " + source.Backend() +
 			" knows none: leave it out, and see tcpstates doctor for a better way to trace"}
 	}
 	start := event.Start{
@@ -142,6 +146,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 			"please report it with the output of tcpstates doctor --json")
 		flags.notef(a, "%v", err)
 	}
+	flags.noteRest(a, rest)
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
 	run := a.newRun(source, seed, flags, show, target, recorder)
@@ -155,6 +160,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	}
 	run.way.summarize()
 	fmt.Fprintln(a.stderr, "tcpstates: "+account(show.what, stop))
+	tellHasty(a, run.way.filter)
 	recorder.tell()
 	if err := run.minisockErr(); err != nil {
 		fmt.Fprintln(a.stderr, "tcpstates: some TIME_WAIT were not followed to their end; run with -v for why")
@@ -224,7 +230,7 @@ func (a *app) newRun(source tracer, seed seeder, flags *traceFlags, show show, t
 	if recorder != nil {
 		before = append(before, recorder)
 	}
-	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink)
+	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Facts)
 	recorder.watch(r.way)
 	return r
 }

@@ -6,6 +6,7 @@ import (
 	"tcpstates/internal/cgroup"
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
+	"tcpstates/internal/filter"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/summary"
@@ -19,12 +20,13 @@ type way struct {
 	sink   pipeline.Sink
 
 	tracker *conn.Tracker // nil for what the tracepoint says alone
+	filter  *filter.Stage // nil if everything is wanted
 	summer  *summarizer   // nil if no summary is wanted
 }
 
 // newWay joins the stages that are needed. Those before come first: they see what
-// the source gives.
-func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *viewFlags, show show, sink pipeline.Sink) *way {
+// the source gives. ownersChange is that of filter.StageOptions.
+func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *viewFlags, show show, sink pipeline.Sink, ownersChange bool) *way {
 	w := &way{source: source, sink: sink, stages: before}
 	if show.names != nil {
 		w.stages = append(w.stages, show.names)
@@ -33,6 +35,12 @@ func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *vie
 		places := cgroup.NewMemory()
 		w.tracker = conn.NewTracker(int(flags.maxConns))
 		w.stages = append(w.stages, places, w.tracker, cgroup.Recall{Memory: places})
+	}
+	if !flags.set.IsEmpty() {
+		w.filter = flags.set.NewStage(filter.StageOptions{
+			OwnersChange: ownersChange, Whole: w.tracker != nil, MaxConns: int(flags.maxConns),
+		})
+		w.stages = append(w.stages, w.filter)
 	}
 	if show.summary {
 		w.summer = &summarizer{

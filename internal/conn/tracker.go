@@ -69,6 +69,7 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 	case event.KindOwner:
 		if l := t.lives.find(e.Socket()); l != nil {
 			l.serve(e)
+			e.Role = l.role
 		}
 	case event.KindSynAckRetransmit:
 		if len(t.halfOpen) >= maxHalfOpen {

@@ -41,6 +41,9 @@ const (
 	KindConn
 	// KindTick tells that Ktime has come, and nothing else.
 	KindTick
+	// KindFork tells of a new process, Current, and of its parent, Owner; Before
+	// says that it is none, but existed when tracing began. It is of no socket.
+	KindFork
 )
 
 var kindNames = [...]string{
@@ -55,6 +58,7 @@ var kindNames = [...]string{
 	KindMinisock:         "minisock",
 	KindConn:             "conn",
 	KindTick:             "tick",
+	KindFork:             "fork",
 }
 
 // String is the kind in a word, as data and recordings have it; empty for none.

@@ -1,106 +1,143 @@
-// Package filter says which connections are wanted. Each filter parses its
-// flag's words; the kernel side decides (bpf/filter.h), so that what nobody
-// wants costs no record.
+// Package filter says which connections and events are wanted. Each filter is a
+// row: its flag, how its words are read, how an event is judged by it, and what of
+// that the kernel can decide (bpf/filter.h), so that what nobody wants costs no
+// record. What is shown is decided here, by a Stage.
 package filter
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
 	"tcpstates/internal/event"
 )
 
-// Set is the filters in force, joined by "and". The zero value wants
-// everything.
-type Set struct {
-	// Family is the one wanted; zero wants both.
-	Family event.Family
-	// LocalPorts and RemotePorts are the ones wanted; nil wants all.
-	LocalPorts, RemotePorts *Ports
-	// States are the ones wanted; zero wants all. They choose among sockets
-	// that exist, and no transitions.
-	States States
+// Row is a filter.
+type Row struct {
+	// Name and Short are its flag, and Takes the word for its value in the help.
+	Name, Short, Takes string
+	Help               string
+	// accepts says what it takes, for who has given something else.
+	accepts string
+	// list tells whether the value is a list: commas are "or", and a leading "!"
+	// excludes. Else parse gets it as one word.
+	list bool
+	// Listed says that it is a filter of sockets that exist, too.
+	Listed bool
+	// of is what it judges, and waits for what it may have to wait.
+	of    subject
+	waits wait
+	// parse reads the words of one value.
+	parse func(words []string, env Env) (test, error)
+	// lower puts what the kernel can decide into l, if there is room for it: one
+	// rule of each kind. It tells whether it did; nil stands for never.
+	lower func(t test, exclude bool, l *Lowered) bool
 }
 
-// States is a set of states: state s is bit s.
-type States uint32
+// Env is what the parsers know of the machine. What is nil makes no name known.
+type Env struct {
+	// Netns finds the inode number of the network namespace that a word names.
+	Netns func(word string) (uint32, error)
+	// UID finds a user by its name.
+	UID func(name string) (uint32, error)
+}
 
-// Has tells whether the state is in the set.
-func (s States) Has(state event.State) bool { return s&(1<<state) != 0 }
+// subject is what a filter judges.
+type subject uint8
 
-// ParseStates reads a list of states, such as "established,time-wait".
-func ParseStates(list string) (States, error) {
-	var states States
-	for word := range strings.SplitSeq(list, ",") {
-		state, known := event.ParseState(word)
-		if !known {
-			return 0, fmt.Errorf("%q is no state", word)
+const (
+	// ofConnection: the connection, once, with all its events.
+	ofConnection subject = iota
+	// ofEvent: each event for itself.
+	ofEvent
+)
+
+// test judges one thing of an event. It has the values that it looks for.
+type test interface {
+	// of tells whether the event's value is one of those, and whether the event
+	// has any.
+	of(e *event.Event) (is, known bool)
+}
+
+// condition is a filter with its value.
+type condition struct {
+	row     *Row
+	test    test
+	exclude bool
+}
+
+// holds judges an event. A value that is not known is none of those looked for.
+func (c *condition) holds(e *event.Event) bool {
+	is, known := c.test.of(e)
+	return (is && known) != c.exclude
+}
+
+// Set is filters with their values, joined by "and". The zero value wants
+// everything. It is made before the events come, and not changed then.
+type Set struct {
+	conditions []condition
+	family     event.Family
+	tree       bool
+}
+
+// Add adds a value of a filter.
+func (s *Set) Add(row *Row, value string, env Env) error {
+	words, exclude := []string{value}, false
+	if row.list {
+		var err error
+		if words, exclude, err = split(value); err != nil {
+			return fmt.Errorf("%w: it takes %s", err, row.accepts)
 		}
-		states |= 1 << state
 	}
-	return states, nil
+	test, err := row.parse(words, env)
+	if err != nil {
+		return fmt.Errorf("%w: it takes %s", err, row.accepts)
+	}
+	s.conditions = append(s.conditions, condition{row, test, exclude})
+	return nil
+}
+
+// Only wants sockets of the family alone.
+func (s *Set) Only(family event.Family) { s.family = family }
+
+// WithTree has the filter by process ids want the descendants of those processes,
+// too.
+func (s *Set) WithTree() { s.tree = true }
+
+// Has tells whether there is a filter of the name.
+func (s *Set) Has(name string) bool {
+	for i := range s.conditions {
+		if s.conditions[i].row.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// IsEmpty tells whether everything is wanted.
+func (s *Set) IsEmpty() bool { return s.family == 0 && len(s.conditions) == 0 }
+
+// Lower gives what the kernel can decide, and the names of the filters of which it
+// cannot decide all.
+func (s *Set) Lower() (l Lowered, rest []string) {
+	l.Family = s.family
+	for i := range s.conditions {
+		c := &s.conditions[i]
+		isTree := s.tree && c.row.waits == forOwner
+		if c.row.lower == nil || isTree || !c.row.lower(c.test, c.exclude, &l) {
+			rest = append(rest, c.row.Name)
+		}
+	}
+	return l, rest
 }
 
 // Match tells whether a socket that exists is wanted.
 func (s *Set) Match(e *event.Event) bool {
-	return (s.Family == 0 || s.Family == e.Family) &&
-		(s.LocalPorts == nil || s.LocalPorts.Has(e.Local.Port())) &&
-		(s.RemotePorts == nil || s.RemotePorts.Has(e.Remote.Port())) &&
-		(s.States == 0 || s.States.Has(e.NewState))
-}
-
-// Ports is a set of port numbers, a bit each, in the layout of struct port_set
-// in bpf/filter.h: port p is bit p%8 of byte p/8.
-type Ports [65536 / 8]byte
-
-// Has tells whether the port is in the set.
-func (p *Ports) Has(port uint16) bool { return p[port/8]&(1<<(port%8)) != 0 }
-
-func (p *Ports) add(port uint16) { p[port/8] |= 1 << (port % 8) }
-
-// ParsePorts reads a list of ports and ranges of ports, such as
-// "80,443,8000-8010". Port zero is none: it stands for a port that is not
-// known.
-func ParsePorts(list string) (*Ports, error) {
-	ports := new(Ports)
-	for word := range strings.SplitSeq(list, ",") {
-		low, high, err := parseRange(word)
-		if err != nil {
-			return nil, err
-		}
-		for port := low; port <= high; port++ {
-			ports.add(uint16(port))
+	if s.family != 0 && s.family != e.Family {
+		return false
+	}
+	for i := range s.conditions {
+		if !s.conditions[i].holds(e) {
+			return false
 		}
 	}
-	return ports, nil
-}
-
-// parseRange reads "80" or "8000-8010" as the first and the last port.
-func parseRange(word string) (low, high int, err error) {
-	from, to, isRange := strings.Cut(word, "-")
-	if low, err = parsePort(from); err != nil {
-		return 0, 0, err
-	}
-	if !isRange {
-		return low, low, nil
-	}
-	if high, err = parsePort(to); err != nil {
-		return 0, 0, err
-	}
-	if high < low {
-		return 0, 0, fmt.Errorf("the range %s ends before it begins", word)
-	}
-	return low, high, nil
-}
-
-func parsePort(word string) (int, error) {
-	if word == "" {
-		return 0, fmt.Errorf("a port is missing")
-	}
-	port, err := strconv.ParseUint(word, 10, 16)
-	if err != nil || port == 0 {
-		return 0, fmt.Errorf("%q is no port", word)
-	}
-	return int(port), nil
+	return true
 }

@@ -100,7 +100,7 @@ func (r *run) pump(source Source, next func(*event.Event) error) error {
 // write is what comes after the last stage.
 func (r *run) write(e *event.Event) error {
 	switch e.Kind {
-	case event.KindTick, event.KindMinisock, event.KindSocket: // these are for the stages alone
+	case event.KindTick, event.KindMinisock, event.KindSocket, event.KindFork: // these are for the stages alone
 		return nil
 	}
 	if r.limit > 0 && r.written == r.limit {

@@ -112,8 +112,8 @@ func preemptsPrograms() bool { return !feature.OlderThan(7, 0) }
 func settingsOf(o *Options) bpf.TcpstatesSettings {
 	settings := bpf.TcpstatesSettings{
 		Pidns:           o.PIDNamespace,
-		OnlyLports:      o.Filter.LocalPorts != nil,
-		OnlyRports:      o.Filter.RemotePorts != nil,
+		OnlyLports:      o.Filter.LocalPorts != nil && !o.Filter.LocalPorts.Exclude,
+		OnlyRports:      o.Filter.RemotePorts != nil && !o.Filter.RemotePorts.Exclude,
 		SelfTransitions: o.SelfTransitions,
 	}
 	switch o.Filter.Family {
@@ -151,7 +151,7 @@ func rememberedSockets() uint32 {
 }
 
 // fillMaps hands over what the programs look up.
-func (t *Tracer) fillMaps(f filter.Set, settings *bpf.TcpstatesSettings) error {
+func (t *Tracer) fillMaps(f filter.Lowered, settings *bpf.TcpstatesSettings) error {
 	if err := setPorts(t.objects.Maps["ports"], f); err != nil {
 		return err
 	}
@@ -189,12 +189,12 @@ const (
 	remotePorts = uint32(1)
 )
 
-func setPorts(sets *ebpf.Map, f filter.Set) error {
-	for key, ports := range map[uint32]*filter.Ports{localPorts: f.LocalPorts, remotePorts: f.RemotePorts} {
-		if ports == nil {
+func setPorts(sets *ebpf.Map, f filter.Lowered) error {
+	for key, rule := range map[uint32]*filter.PortRule{localPorts: f.LocalPorts, remotePorts: f.RemotePorts} {
+		if rule == nil || rule.Exclude {
 			continue
 		}
-		if err := sets.Put(key, ports[:]); err != nil {
+		if err := sets.Put(key, rule.Set[:]); err != nil {
 			return fmt.Errorf("hand over the ports: %w", err)
 		}
 	}

@@ -39,7 +39,7 @@ type Clock interface {
 
 // Options say what is traced and how.
 type Options struct {
-	Filter filter.Set
+	Filter filter.Lowered
 	// SelfTransitions reports states that were set anew without a change,
 	// and counts durations from them.
 	SelfTransitions bool

@@ -16,7 +16,7 @@ import (
 var kinds = []event.Kind{
 	event.KindTransition, event.KindLost, event.KindOwner,
 	event.KindResetSent, event.KindResetReceived, event.KindRetransmit, event.KindSynAckRetransmit,
-	event.KindMinisock, event.KindTick, event.KindSocket,
+	event.KindMinisock, event.KindTick, event.KindSocket, event.KindFork,
 }
 
 // field is one thing that an event says. As text it is NAME=VALUE, and what is

@@ -23,6 +23,8 @@ type Start struct {
 	Less    string `json:"less,omitempty"`
 	// Raw says that states which were set anew without a change are in it.
 	Raw bool `json:"raw,omitempty"`
+	// Forks says that new processes are in it.
+	Forks bool `json:"forks,omitempty"`
 }
 
 // Stop says how the trace ended, as the machine knows it: what was shown is not
