@@ -99,6 +99,12 @@ type PortableListener struct {
 	Address uint64
 }
 
+type PortableNumber struct {
+	_     structs.HostLayout
+	What  uint32
+	Value uint32
+}
+
 type PortablePlace struct {
 	_      structs.HostLayout
 	Addr   [16]uint8
@@ -112,12 +118,21 @@ type PortablePortSet struct {
 	Bits [8192]uint8
 }
 
+type PortablePrefix struct {
+	_      structs.HostLayout
+	Length uint32
+	End    uint32
+	Addr   [16]uint8
+}
+
 type PortableSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
 	OnlyFamily      uint16
-	OnlyLports      bool
-	OnlyRports      bool
+	Filters         bool
+	Ports           [3]uint8
+	Addrs           [3]uint8
+	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
 	_               [2]byte
@@ -132,7 +147,9 @@ const (
 	PortableMapEvents               = "events"
 	PortableMapListeners            = "listeners"
 	PortableMapLives                = "lives"
+	PortableMapNumbers              = "numbers"
 	PortableMapPorts                = "ports"
+	PortableMapPrefixes             = "prefixes"
 	PortableMapSetting              = "setting"
 	PortableMapStarted              = "started"
 	PortableProgAccepted            = "accepted"
@@ -210,7 +227,9 @@ type PortableMapSpecs struct {
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Listeners *ebpf.MapSpec `ebpf:"listeners"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
+	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
@@ -246,7 +265,9 @@ type PortableMaps struct {
 	Events    *ebpf.Map `ebpf:"events"`
 	Listeners *ebpf.Map `ebpf:"listeners"`
 	Lives     *ebpf.Map `ebpf:"lives"`
+	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
+	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Setting   *ebpf.Map `ebpf:"setting"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
@@ -258,7 +279,9 @@ func (m *PortableMaps) Close() error {
 		m.Events,
 		m.Listeners,
 		m.Lives,
+		m.Numbers,
 		m.Ports,
+		m.Prefixes,
 		m.Setting,
 		m.Started,
 	)

@@ -99,6 +99,12 @@ type PortablePerfListener struct {
 	Address uint64
 }
 
+type PortablePerfNumber struct {
+	_     structs.HostLayout
+	What  uint32
+	Value uint32
+}
+
 type PortablePerfPlace struct {
 	_      structs.HostLayout
 	Addr   [16]uint8
@@ -112,12 +118,21 @@ type PortablePerfPortSet struct {
 	Bits [8192]uint8
 }
 
+type PortablePerfPrefix struct {
+	_      structs.HostLayout
+	Length uint32
+	End    uint32
+	Addr   [16]uint8
+}
+
 type PortablePerfSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
 	OnlyFamily      uint16
-	OnlyLports      bool
-	OnlyRports      bool
+	Filters         bool
+	Ports           [3]uint8
+	Addrs           [3]uint8
+	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
 	_               [2]byte
@@ -132,7 +147,9 @@ const (
 	PortablePerfMapEvents               = "events"
 	PortablePerfMapListeners            = "listeners"
 	PortablePerfMapLives                = "lives"
+	PortablePerfMapNumbers              = "numbers"
 	PortablePerfMapPorts                = "ports"
+	PortablePerfMapPrefixes             = "prefixes"
 	PortablePerfMapSetting              = "setting"
 	PortablePerfMapStarted              = "started"
 	PortablePerfProgAccepted            = "accepted"
@@ -210,7 +227,9 @@ type PortablePerfMapSpecs struct {
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Listeners *ebpf.MapSpec `ebpf:"listeners"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
+	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
@@ -246,7 +265,9 @@ type PortablePerfMaps struct {
 	Events    *ebpf.Map `ebpf:"events"`
 	Listeners *ebpf.Map `ebpf:"listeners"`
 	Lives     *ebpf.Map `ebpf:"lives"`
+	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
+	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Setting   *ebpf.Map `ebpf:"setting"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
@@ -258,7 +279,9 @@ func (m *PortablePerfMaps) Close() error {
 		m.Events,
 		m.Listeners,
 		m.Lives,
+		m.Numbers,
 		m.Ports,
+		m.Prefixes,
 		m.Setting,
 		m.Started,
 	)

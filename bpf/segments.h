@@ -7,7 +7,7 @@
 #define TCPSTATES_SEGMENTS_H
 
 #include "emit.h"
-#include "filter.h"
+#include "subject.h"
 
 /*
  * The third argument of a tracepoint that may have two alone, else the other
@@ -28,12 +28,6 @@ static __always_inline void put_present(struct hop *now, __u8 kind, const struct
 		now->flags |= EVENT_SINCE_SEED;
 	now->oldstate = life->state;
 	now->newstate = life->state;
-}
-
-static __always_inline bool is_shown_small(const struct sock_common *skc)
-{
-	return judge(READ(skc, skc_family), READ(skc, skc_num), bpf_ntohs(READ(skc, skc_dport)), 1) ==
-	       PASS;
 }
 
 /* A minisock sends a reset. */

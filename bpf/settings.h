@@ -5,11 +5,36 @@
 
 #include "kernel.h"
 
+/* How a filter asks its set of values. */
+enum rule {
+	ANY,	/* it does not ask */
+	ONLY,	/* what is in the set is wanted */
+	EXCEPT, /* what is not in it */
+};
+
+/* At which end of a connection a port or an address is asked for. */
+enum end {
+	LOCAL,
+	REMOTE,
+	EITHER,
+	ENDS,
+};
+
+/* The sets of numbers. */
+enum number_set {
+	NETNS,
+	PID,
+	UID,
+	NUMBER_SETS,
+};
+
 struct settings {
 	__u32 pidns;		     /* the PID namespace whose numbers are told; 0: the machine's */
 	__u16 only_family;	     /* AF_INET, AF_INET6; 0: both */
-	bool only_lports;	     /* whether ports[LPORTS] is asked */
-	bool only_rports;	     /* whether ports[RPORTS] is asked */
+	bool filters;		     /* whether any of this block is set */
+	__u8 ports[ENDS];	     /* enum rule, as the others are */
+	__u8 addrs[ENDS];
+	__u8 numbers[NUMBER_SETS];
 	bool self_transitions;	     /* whether X>X counts as a transition */
 	bool accept_probe;	     /* whether the program that fills acceptors is attached */
 };

@@ -81,8 +81,10 @@ type SnapshotSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
 	OnlyFamily      uint16
-	OnlyLports      bool
-	OnlyRports      bool
+	Filters         bool
+	Ports           [3]uint8
+	Addrs           [3]uint8
+	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
 	_               [2]byte

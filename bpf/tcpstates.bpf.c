@@ -14,11 +14,11 @@
 #include "accept.h"
 #include "count.h"
 #include "emit.h"
-#include "filter.h"
 #include "listeners.h"
 #include "owner.h"
 #include "segments.h"
 #include "started.h"
+#include "subject.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -46,11 +46,8 @@ static __always_inline const struct tcp_sock *tcp_of(const struct sock *sk)
 static __always_inline bool is_shown(void *ctx, const struct tcp_sock *tp, struct life *life,
 				     __u16 lport, bool last)
 {
-	const struct sock_common *skc = &tp->inet_conn.icsk_inet.sk.__sk_common;
-
 	if (life->verdict == UNDECIDED)
-		life->verdict = judge(READ(skc, skc_family), lport,
-				      bpf_ntohs(READ(skc, skc_dport)), last);
+		life->verdict = judge_socket(tp, life, lport, last);
 	if (life->verdict == UNDECIDED)
 		return 0;
 	if (life->verdict == PASS && life->holds)
@@ -192,8 +189,7 @@ static __always_inline void on_transition(void *ctx, const struct sock *sk, stru
 		/* No memory: the filters cannot hold a hop, so they judge it as it is. */
 		__u16 lport = local_port(inet, oldstate);
 
-		if (judge(READ(inet, sk.__sk_common.skc_family), lport,
-			  bpf_ntohs(READ(inet, sk.__sk_common.skc_dport)), 1) == PASS)
+		if (judge_socket(tp, life, lport, 1) == PASS)
 			emit(ctx, tp, life, &hop, lport);
 		return;
 	}

@@ -154,9 +154,22 @@ type TcpstatesLife struct {
 	}
 }
 
+type TcpstatesNumber struct {
+	_     structs.HostLayout
+	What  uint32
+	Value uint32
+}
+
 type TcpstatesPortSet struct {
 	_    structs.HostLayout
 	Bits [8192]uint8
+}
+
+type TcpstatesPrefix struct {
+	_      structs.HostLayout
+	Length uint32
+	End    uint32
+	Addr   [16]uint8
 }
 
 type TcpstatesProcess struct {
@@ -169,8 +182,10 @@ type TcpstatesSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
 	OnlyFamily      uint16
-	OnlyLports      bool
-	OnlyRports      bool
+	Filters         bool
+	Ports           [3]uint8
+	Addrs           [3]uint8
+	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
 	_               [2]byte
@@ -184,7 +199,9 @@ const (
 	TcpstatesMapCounters             = "counters"
 	TcpstatesMapEvents               = "events"
 	TcpstatesMapLives                = "lives"
+	TcpstatesMapNumbers              = "numbers"
 	TcpstatesMapPorts                = "ports"
+	TcpstatesMapPrefixes             = "prefixes"
 	TcpstatesMapStarted              = "started"
 	TcpstatesProgAccepted            = "accepted"
 	TcpstatesProgBetween             = "between"
@@ -265,7 +282,9 @@ type TcpstatesMapSpecs struct {
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
+	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
@@ -304,7 +323,9 @@ type TcpstatesMaps struct {
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Lives     *ebpf.Map `ebpf:"lives"`
+	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
+	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
 
@@ -314,7 +335,9 @@ func (m *TcpstatesMaps) Close() error {
 		m.Counters,
 		m.Events,
 		m.Lives,
+		m.Numbers,
 		m.Ports,
+		m.Prefixes,
 		m.Started,
 	)
 }

@@ -83,17 +83,32 @@ type TcpstatesPerfLife struct {
 	}
 }
 
+type TcpstatesPerfNumber struct {
+	_     structs.HostLayout
+	What  uint32
+	Value uint32
+}
+
 type TcpstatesPerfPortSet struct {
 	_    structs.HostLayout
 	Bits [8192]uint8
+}
+
+type TcpstatesPerfPrefix struct {
+	_      structs.HostLayout
+	Length uint32
+	End    uint32
+	Addr   [16]uint8
 }
 
 type TcpstatesPerfSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
 	OnlyFamily      uint16
-	OnlyLports      bool
-	OnlyRports      bool
+	Filters         bool
+	Ports           [3]uint8
+	Addrs           [3]uint8
+	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
 	_               [2]byte
@@ -107,7 +122,9 @@ const (
 	TcpstatesPerfMapCounters             = "counters"
 	TcpstatesPerfMapEvents               = "events"
 	TcpstatesPerfMapLives                = "lives"
+	TcpstatesPerfMapNumbers              = "numbers"
 	TcpstatesPerfMapPorts                = "ports"
+	TcpstatesPerfMapPrefixes             = "prefixes"
 	TcpstatesPerfMapStarted              = "started"
 	TcpstatesPerfProgAccepted            = "accepted"
 	TcpstatesPerfProgBetween             = "between"
@@ -188,7 +205,9 @@ type TcpstatesPerfMapSpecs struct {
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
+	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
@@ -227,7 +246,9 @@ type TcpstatesPerfMaps struct {
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Lives     *ebpf.Map `ebpf:"lives"`
+	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
+	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
 
@@ -237,7 +258,9 @@ func (m *TcpstatesPerfMaps) Close() error {
 		m.Counters,
 		m.Events,
 		m.Lives,
+		m.Numbers,
 		m.Ports,
+		m.Prefixes,
 		m.Started,
 	)
 }

@@ -182,12 +182,39 @@ static __always_inline void begin_anew(struct life *life, const struct hop *hop)
 	set_owner(life, &owner);
 }
 
+static __noinline int judge_by_filters(const void *record, const struct life *life,
+				       const struct hop *hop, bool last)
+{
+	struct subject s = {};
+
+	s.family = number(record, FIELD_FAMILY);
+	s.lport = local_port(record, hop);
+	s.rport = number(record, FIELD_DPORT);
+	/* They have IPv4 as mapped (include/trace/events/sock.h). */
+	read_address(s.local.addr, record, FIELD_SADDR_V6, 16);
+	read_address(s.remote.addr, record, FIELD_DADDR_V6, 16);
+	s.last = last;
+	if (life) {
+		const struct owner *owner = owner_of(life);
+
+		if (owner->source) /* else it is a child, or was there before */
+			s.pid = owner->process.pid;
+	}
+	return judge(&s);
+}
+
+/* life may be NULL: then nobody knows who opened the socket. */
+static __always_inline enum verdict judge_transition(const void *record, const struct life *life,
+						     const struct hop *hop, bool last)
+{
+	return SETTING(filters) ? judge_by_filters(record, life, hop, last) : PASS;
+}
+
 static __always_inline void filter_and_emit(void *ctx, struct life *life, const struct hop *hop,
 					    __u64 skaddr)
 {
 	if (life->verdict == UNDECIDED)
-		life->verdict = judge(number(ctx, FIELD_FAMILY), local_port(ctx, hop),
-				      number(ctx, FIELD_DPORT), hop->newstate == TCP_CLOSE);
+		life->verdict = judge_transition(ctx, life, hop, hop->newstate == TCP_CLOSE);
 	/* A child is announced before it has its remote port, before Linux 6.15. */
 	if (life->verdict == UNDECIDED ||
 	    (is_born(hop->oldstate, hop->newstate) && !number(ctx, FIELD_DPORT))) {
@@ -226,7 +253,7 @@ int single(void *ctx)
 
 	life = life_of(sk);
 	if (!life) {
-		if (judge(number(ctx, FIELD_FAMILY), local_port(ctx, &hop), number(ctx, FIELD_DPORT), 1) == PASS)
+		if (judge_transition(ctx, life, &hop, 1) == PASS)
 			emit(ctx, life, &hop, skaddr);
 		return 0;
 	}

@@ -73,17 +73,32 @@ type TracepointPerfLife struct {
 	}
 }
 
+type TracepointPerfNumber struct {
+	_     structs.HostLayout
+	What  uint32
+	Value uint32
+}
+
 type TracepointPerfPortSet struct {
 	_    structs.HostLayout
 	Bits [8192]uint8
+}
+
+type TracepointPerfPrefix struct {
+	_      structs.HostLayout
+	Length uint32
+	End    uint32
+	Addr   [16]uint8
 }
 
 type TracepointPerfSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
 	OnlyFamily      uint16
-	OnlyLports      bool
-	OnlyRports      bool
+	Filters         bool
+	Ports           [3]uint8
+	Addrs           [3]uint8
+	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
 	_               [2]byte
@@ -97,7 +112,9 @@ const (
 	TracepointPerfMapEvents   = "events"
 	TracepointPerfMapLayout   = "layout"
 	TracepointPerfMapLives    = "lives"
+	TracepointPerfMapNumbers  = "numbers"
 	TracepointPerfMapPorts    = "ports"
+	TracepointPerfMapPrefixes = "prefixes"
 	TracepointPerfMapSetting  = "setting"
 	TracepointPerfMapStarted  = "started"
 	TracepointPerfProgSingle  = "single"
@@ -156,7 +173,9 @@ type TracepointPerfMapSpecs struct {
 	Events   *ebpf.MapSpec `ebpf:"events"`
 	Layout   *ebpf.MapSpec `ebpf:"layout"`
 	Lives    *ebpf.MapSpec `ebpf:"lives"`
+	Numbers  *ebpf.MapSpec `ebpf:"numbers"`
 	Ports    *ebpf.MapSpec `ebpf:"ports"`
+	Prefixes *ebpf.MapSpec `ebpf:"prefixes"`
 	Setting  *ebpf.MapSpec `ebpf:"setting"`
 	Started  *ebpf.MapSpec `ebpf:"started"`
 }
@@ -191,7 +210,9 @@ type TracepointPerfMaps struct {
 	Events   *ebpf.Map `ebpf:"events"`
 	Layout   *ebpf.Map `ebpf:"layout"`
 	Lives    *ebpf.Map `ebpf:"lives"`
+	Numbers  *ebpf.Map `ebpf:"numbers"`
 	Ports    *ebpf.Map `ebpf:"ports"`
+	Prefixes *ebpf.Map `ebpf:"prefixes"`
 	Setting  *ebpf.Map `ebpf:"setting"`
 	Started  *ebpf.Map `ebpf:"started"`
 }
@@ -202,7 +223,9 @@ func (m *TracepointPerfMaps) Close() error {
 		m.Events,
 		m.Layout,
 		m.Lives,
+		m.Numbers,
 		m.Ports,
+		m.Prefixes,
 		m.Setting,
 		m.Started,
 	)

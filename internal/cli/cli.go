@@ -39,6 +39,8 @@ type tracer interface {
 	// Backend names the kernel mechanisms in use, Knows says what they tell.
 	Backend() string
 	Knows() probe.Knows
+	// Undecided are the filters, of those that the kernel may decide, that it does not.
+	Undecided() []string
 	// Refused is why better ones are not, if they should be.
 	Refused() error
 	Stop()

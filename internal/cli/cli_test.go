@@ -122,9 +122,10 @@ func (n noMinisocks) List(uint32, func(wire.Minisock)) (snapshot.Space, error) {
 	return snapshot.Space{}, nil
 }
 
-func (f *fake) Pending() bool   { return len(f.events) > 0 }
-func (f *fake) Backend() string { return "fake" }
-func (f *fake) Refused() error  { return f.refused }
+func (f *fake) Pending() bool       { return len(f.events) > 0 }
+func (f *fake) Backend() string     { return "fake" }
+func (f *fake) Refused() error      { return f.refused }
+func (f *fake) Undecided() []string { return nil }
 func (f *fake) Knows() probe.Knows {
 	return probe.Knows{Sockets: f.less == "", Facts: f.less != "no facts", Less: f.less}
 }
@@ -256,7 +257,9 @@ func TestOptionsReachTheKernel(t *testing.T) {
 			return o.BufferSize == 8<<20 && !o.SelfTransitions && o.Filter.LocalPorts == nil && o.Filter.RemotePorts == nil && o.Filter.Family == 0
 		}},
 		{[]string{"-L", "80"}, func(o probe.Options) bool { return o.Filter.LocalPorts.Set.Has(80) && o.Filter.RemotePorts == nil }},
-		{[]string{"-D", "443,8000-8010"}, func(o probe.Options) bool { return o.Filter.RemotePorts.Set.Has(8010) && !o.Filter.RemotePorts.Set.Has(80) }},
+		{[]string{"-D", "443,8000-8010"}, func(o probe.Options) bool {
+			return o.Filter.RemotePorts.Set.Has(8010) && !o.Filter.RemotePorts.Set.Has(80)
+		}},
 		{[]string{"-4"}, func(o probe.Options) bool { return o.Filter.Family == event.IPv4 }},
 		{[]string{"-6"}, func(o probe.Options) bool { return o.Filter.Family == event.IPv6 }},
 		{[]string{"--buffer", "64KiB"}, func(o probe.Options) bool { return o.BufferSize == 64<<10 }},

@@ -10,6 +10,7 @@ import (
 	"tcpstates/internal/event"
 	"tcpstates/internal/filter"
 	"tcpstates/internal/privilege"
+	"tcpstates/internal/probe"
 )
 
 // filterFlags are the flags that choose connections and events: one for each filter
@@ -117,6 +118,17 @@ func (f *filterFlags) filters() (*filter.Set, error) {
 func (f *filterFlags) reasons() string {
 	if f.set.Has("reason") {
 		return "--reason"
+	}
+	return ""
+}
+
+// unknownTo is a filter by what a trace does not know that knows so much; empty if
+// there is none.
+func (f *filterFlags) unknownTo(knows probe.Knows) string {
+	for _, name := range []string{"netns", "uid"} {
+		if f.set.Has(name) && !knows.Facts {
+			return name
+		}
 	}
 	return ""
 }

@@ -126,6 +126,10 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		return &feature.Missing{What: show.reasons + " goes by the reasons of ends, and " + source.Backend() +
 			" knows none: leave it out, and see tcpstates doctor for a better way to trace"}
 	}
+	if name := flags.unknownTo(source.Knows()); name != "" {
+		return &feature.Missing{What: "--" + name + " asks for what " + source.Backend() +
+			" does not tell: leave it out, and see tcpstates doctor for a better way to trace"}
+	}
 	start := event.Start{
 		Wall:    a.clock.Now(),
 		Version: version,
@@ -146,7 +150,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 			"please report it with the output of tcpstates doctor --json")
 		flags.notef(a, "%v", err)
 	}
-	flags.noteRest(a, rest)
+	flags.noteRest(a, append(rest, source.Undecided()...))
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
 	run := a.newRun(source, seed, flags, show, target, recorder)

@@ -6,34 +6,35 @@ import (
 	"tcpstates/internal/event"
 )
 
-// Lowered is what the kernel can decide of the filters. Every rule of it must hold;
-// nil is none. The zero value wants everything.
+// Lowered is what of the filters the kernel may decide: a rule for each question,
+// all of which must hold. The zero value wants everything. What the kernel lets
+// pass is more than that as a rule, and is judged again here.
 type Lowered struct {
 	// Family is the one wanted; zero wants both.
 	Family event.Family
-	// Ports is of either end.
+	// The rules of an end, and of either end: nil wants all. A rule that excludes
+	// wants none of its values at either end.
 	LocalPorts, RemotePorts, Ports *PortRule
-	// Addrs is of either end.
 	LocalAddrs, RemoteAddrs, Addrs *AddrRule
-	Netns, PIDs, UIDs              *NumberRule
+	// Netns are inode numbers, PIDs the owner's process ids as the trace tells them
+	// (--pidns), UIDs the socket's user ids. Nil wants all.
+	Netns, PIDs, UIDs *NumberRule
 }
 
-// PortRule wants one of the ports, or with Exclude none of them at the ends that it
-// is about.
+// PortRule wants the ports of a set, or those that are not in it.
 type PortRule struct {
 	Set     *Ports
 	Exclude bool
 }
 
-// AddrRule wants an address within one of the prefixes, or with Exclude within none
-// of them at the ends that it is about. Prefixes are IPv6; those of IPv4 stand as
-// mapped ones.
+// AddrRule wants the addresses of some networks, or of none of them. They are IPv6;
+// IPv4 is written as mapped: 10.0.0.0/8 as ::ffff:10.0.0.0/104.
 type AddrRule struct {
 	Prefixes []netip.Prefix
 	Exclude  bool
 }
 
-// NumberRule wants one of the numbers, or with Exclude none of them.
+// NumberRule wants some numbers, or all others.
 type NumberRule struct {
 	Numbers []uint32
 	Exclude bool

@@ -391,21 +391,21 @@ func TestFiltersKeepConnectionsWhole(t *testing.T) {
 	const clientPort = 50001 // among those that the kernel gives to clients
 	for _, test := range []struct {
 		name   string
-		filter filter.Set
+		filter filter.Lowered
 		match  func(e *event.Event) bool
 	}{
-		{"none", filter.Set{}, func(*event.Event) bool { return true }},
-		{"local port of a server", filter.Set{LocalPorts: portSet(t, wanted)},
+		{"none", filter.Lowered{}, func(*event.Event) bool { return true }},
+		{"local port of a server", filter.Lowered{LocalPorts: portSet(t, wanted)},
 			func(e *event.Event) bool { return e.RawLocalPort == wanted }},
-		{"local port of a client", filter.Set{LocalPorts: portSet(t, clientPort)},
+		{"local port of a client", filter.Lowered{LocalPorts: portSet(t, clientPort)},
 			func(e *event.Event) bool { return e.RawLocalPort == clientPort }},
-		{"remote port", filter.Set{RemotePorts: portSet(t, wanted)},
+		{"remote port", filter.Lowered{RemotePorts: portSet(t, wanted)},
 			func(e *event.Event) bool { return e.Remote.Port() == wanted }},
-		{"both ports", filter.Set{LocalPorts: portSet(t, clientPort), RemotePorts: portSet(t, wanted)},
+		{"both ports", filter.Lowered{LocalPorts: portSet(t, clientPort), RemotePorts: portSet(t, wanted)},
 			func(e *event.Event) bool { return e.RawLocalPort == clientPort && e.Remote.Port() == wanted }},
-		{"IPv4", filter.Set{Family: event.IPv4}, func(e *event.Event) bool { return e.Family == event.IPv4 }},
-		{"IPv6", filter.Set{Family: event.IPv6}, func(e *event.Event) bool { return e.Family == event.IPv6 }},
-		{"nothing", filter.Set{LocalPorts: portSet(t, 1)}, func(*event.Event) bool { return false }},
+		{"IPv4", filter.Lowered{Family: event.IPv4}, func(e *event.Event) bool { return e.Family == event.IPv4 }},
+		{"IPv6", filter.Lowered{Family: event.IPv6}, func(e *event.Event) bool { return e.Family == event.IPv6 }},
+		{"nothing", filter.Lowered{LocalPorts: portSet(t, 1)}, func(*event.Event) bool { return false }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			all := trace(t, Options{})
@@ -484,11 +484,11 @@ func (h hop) same(other hop) bool {
 	return near && h == other
 }
 
-func portSet(t *testing.T, port uint16) *filter.Ports {
+func portSet(t *testing.T, port uint16) *filter.PortRule {
 	t.Helper()
 	set := new(filter.Ports)
 	set[port/8] = 1 << (port % 8)
-	return set
+	return &filter.PortRule{Set: set}
 }
 
 // connectFrom opens and closes a connection from the given local port, zero

@@ -6,12 +6,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
-	"golang.org/x/sys/unix"
 
 	"tcpstates/bpf"
-	"tcpstates/internal/event"
 	"tcpstates/internal/feature"
-	"tcpstates/internal/filter"
 )
 
 // auxiliary are the programs that make the trace tell more where the kernel
@@ -74,13 +71,16 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 			t.choice.backend.prepare(program)
 		}
 	}
-	if err := lower(spec, &o, &settings); err != nil {
+	filters := lower(&o.Filter, t.Knows())
+	filters.prepare(spec, &settings)
+	t.undecided = filters.undecided
+	if err := set(spec, &o, &settings); err != nil {
 		return err
 	}
 	if t.objects, err = ebpf.NewCollectionWithOptions(spec, collection); err != nil {
 		return fmt.Errorf("load the programs: %w", err)
 	}
-	if err := t.fillMaps(o.Filter, &settings); err != nil {
+	if err := t.fillMaps(&filters, &settings); err != nil {
 		t.objects.Close()
 		return err
 	}
@@ -110,23 +110,14 @@ func preemptsPrograms() bool { return !feature.OlderThan(7, 0) }
 
 // settingsOf are the programs' settings, as far as the options say.
 func settingsOf(o *Options) bpf.TcpstatesSettings {
-	settings := bpf.TcpstatesSettings{
+	return bpf.TcpstatesSettings{
 		Pidns:           o.PIDNamespace,
-		OnlyLports:      o.Filter.LocalPorts != nil && !o.Filter.LocalPorts.Exclude,
-		OnlyRports:      o.Filter.RemotePorts != nil && !o.Filter.RemotePorts.Exclude,
 		SelfTransitions: o.SelfTransitions,
 	}
-	switch o.Filter.Family {
-	case event.IPv4:
-		settings.OnlyFamily = unix.AF_INET
-	case event.IPv6:
-		settings.OnlyFamily = unix.AF_INET6
-	}
-	return settings
 }
 
-// lower sets what must be set before loading.
-func lower(spec *ebpf.CollectionSpec, o *Options, settings *bpf.TcpstatesSettings) error {
+// set sets what must be set before loading.
+func set(spec *ebpf.CollectionSpec, o *Options, settings *bpf.TcpstatesSettings) error {
 	if events := spec.Maps["events"]; events.Type == ebpf.RingBuf {
 		events.MaxEntries = uint32(o.BufferSize)
 	}
@@ -151,8 +142,8 @@ func rememberedSockets() uint32 {
 }
 
 // fillMaps hands over what the programs look up.
-func (t *Tracer) fillMaps(f filter.Lowered, settings *bpf.TcpstatesSettings) error {
-	if err := setPorts(t.objects.Maps["ports"], f); err != nil {
+func (t *Tracer) fillMaps(filters *lowering, settings *bpf.TcpstatesSettings) error {
+	if err := filters.fill(t.objects.Maps); err != nil {
 		return err
 	}
 	if m := t.objects.Maps["setting"]; m != nil {
@@ -178,24 +169,6 @@ func setLayout(layout *ebpf.Map) error {
 	for i, p := range places {
 		if err := layout.Put(uint32(i), p); err != nil {
 			return fmt.Errorf("hand over the layout of the tracepoint's records: %w", err)
-		}
-	}
-	return nil
-}
-
-// The keys of the map of port sets: LPORTS and RPORTS of bpf/filter.h.
-const (
-	localPorts  = uint32(0)
-	remotePorts = uint32(1)
-)
-
-func setPorts(sets *ebpf.Map, f filter.Lowered) error {
-	for key, rule := range map[uint32]*filter.PortRule{localPorts: f.LocalPorts, remotePorts: f.RemotePorts} {
-		if rule == nil || rule.Exclude {
-			continue
-		}
-		if err := sets.Put(key, rule.Set[:]); err != nil {
-			return fmt.Errorf("hand over the ports: %w", err)
 		}
 	}
 	return nil

@@ -39,6 +39,8 @@ type Clock interface {
 
 // Options say what is traced and how.
 type Options struct {
+	// Filter is which connections are wanted. More may be told: what the backend
+	// does not decide (see Undecided), and children of unwanted processes and users.
 	Filter filter.Lowered
 	// SelfTransitions reports states that were set anew without a change,
 	// and counts durations from them.
@@ -75,8 +77,9 @@ type Tracer struct {
 	clock     Clock
 	nap       time.Duration
 
-	resets  resetNames
-	refused error
+	resets    resetNames
+	refused   error
+	undecided []string
 
 	// How often the kernel had not run the first program when the trace began,
 	// and when it ended: nil until then.
@@ -155,6 +158,10 @@ func (t *Tracer) Refused() error { return t.refused }
 
 // Backend names the kernel mechanisms that the trace uses.
 func (t *Tracer) Backend() string { return t.choice.String() }
+
+// Undecided are the filters that the backend leaves to user space altogether, by
+// the names of their flags.
+func (t *Tracer) Undecided() []string { return t.undecided }
 
 // Knows says what the trace can tell.
 func (t *Tracer) Knows() Knows { return t.choice.backend.knows }
