@@ -267,7 +267,7 @@ func TestOptionsReachTheKernel(t *testing.T) {
 		{[]string{"-o", "libbpf"}, func(o probe.Options) bool { return o.SelfTransitions }},
 	} {
 		f := &fake{events: transitions(1)}
-		if code, said := runCommand(t, f, io.Discard, append(test.args, "-n", "1")...); code != 0 || !test.check(f.options) {
+		if code, said := runCommand(t, f, io.Discard, append(test.args, "--duration", "1ms")...); code != 0 || !test.check(f.options) {
 			t.Errorf("%v: exit code %d, options %+v, %s", test.args, code, f.options, said)
 		}
 	}

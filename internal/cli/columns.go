@@ -49,6 +49,7 @@ is concluded from.`,
 		},
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", "table", "the `FORMAT`: table, or json for an object a line")
+	cmd.Annotations = map[string]string{FormatsAnnotation: "table\tcolumns to read\njson\tone object a line"}
 	cmd.SetUsageTemplate(usageTemplate)
 	return cmd
 }
