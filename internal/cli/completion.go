@@ -71,12 +71,19 @@ var flagValues = map[string]values{
 	"transport": {of: words(probe.TransportNames)},
 	"columns":   {of: columnNames, list: true},
 	"to":        {of: words(formWords)},
-	"state":     {of: stateNames, list: true},
-	"role":      {of: words(filter.Names[event.Role]), list: true},
-	"reason":    {of: words(reasonNames), list: true},
-	"uid":       {of: userNames, list: true},
-	"netns":     {of: netnsNames},
 	"drop-to":   {of: userNames},
+
+	"state":      {of: stateNames, list: true},
+	"transition": {of: transitionNames, list: true},
+	"role":       {of: words(filter.Names[event.Role]), list: true},
+	"reason":     {of: words(reasonNames), list: true},
+	"netns":      {of: netnsNames, list: true},
+	"uid":        {of: userNames, list: true},
+	"pid":        {of: processIDs, list: true},
+	"comm":       {of: words(processNames), list: true},
+	"cgroup":     {of: inCgroups(cgroupPaths), list: true},
+	"container":  {of: inCgroups(containers), list: true},
+	"unit":       {of: inCgroups(units), list: true},
 }
 
 // completeValues has cobra complete the values of all flags of the command and
@@ -159,6 +166,22 @@ func stateNames(_ *cobra.Command, word string) (all []string) {
 			name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 		}
 		all = append(all, name)
+	}
+	return all
+}
+
+// transitionNames offers the first state of a transition, and behind it the
+// second.
+func transitionNames(cmd *cobra.Command, word string) (all []string) {
+	from, to, found := strings.Cut(word, ">")
+	if !found {
+		for _, state := range append(stateNames(cmd, from), "*") {
+			all = append(all, state+">")
+		}
+		return all
+	}
+	for _, state := range append(stateNames(cmd, to), "*") {
+		all = append(all, from+">"+state)
 	}
 	return all
 }

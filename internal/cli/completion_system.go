@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -40,6 +41,40 @@ func netnsNames(*cobra.Command, string) []string {
 		}
 	}
 	return all
+}
+
+// maxProcesses bounds how many are looked at for completions.
+const maxProcesses = 10_000
+
+// processes are those that /proc shows, by their ids, with their names.
+func processes() map[string]string {
+	names := map[string]string{}
+	paths, _ := filepath.Glob("/proc/[0-9]*/comm") // fails for a bad pattern alone
+	for _, path := range paths[:min(len(paths), maxProcesses)] {
+		if name, err := os.ReadFile(path); err == nil { // else it has ended
+			names[strings.Split(path, "/")[2]] = strings.TrimSuffix(string(name), "\n")
+		}
+	}
+	return names
+}
+
+// processIDs offers the processes by their ids.
+func processIDs(*cobra.Command, string) (all []string) {
+	for id, name := range processes() {
+		all = append(all, id+"\t"+strings.Map(printable, name))
+	}
+	return all
+}
+
+// processNames offers their names.
+func processNames() (all []string) {
+	for _, name := range processes() {
+		if isPlain(name) && !strings.Contains(name, ",") {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // isPlain tells whether a name from elsewhere can stand in a shell's list.
