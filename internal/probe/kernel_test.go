@@ -36,13 +36,18 @@ type collector struct {
 // trace begins a trace that ends with the test at the latest.
 func trace(t testing.TB, o Options) *collector {
 	t.Helper()
+	// From the start, so that copying does not hold up the reader.
+	return traceWithRoom(t, o, 300_000)
+}
+
+func traceWithRoom(t testing.TB, o Options, room int) *collector {
+	t.Helper()
 	o.Clock = kerneltest.SteadyClock{}
 	tracer, err := Open(o)
 	if err != nil {
 		t.Fatalf("trace: %v", err)
 	}
-	// With room from the start, so that copying does not hold up the reader.
-	c := &collector{Tracer: tracer, done: make(chan struct{}), events: make([]event.Event, 0, 300_000)}
+	c := &collector{Tracer: tracer, done: make(chan struct{}), events: make([]event.Event, 0, room)}
 	go func() {
 		defer close(c.done)
 		_, c.err = pipeline.Run(tracer, nil, c, 0)

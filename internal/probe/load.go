@@ -71,7 +71,7 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 			t.choice.backend.prepare(program)
 		}
 	}
-	filters := lower(&o.Filter, t.Knows())
+	filters := lower(&o, t.Knows())
 	filters.prepare(spec, &settings)
 	t.undecided = filters.undecided
 	if err := set(spec, &o, &settings); err != nil {

@@ -49,8 +49,10 @@ type lowering struct {
 	undecided []string // the flags of those that they cannot
 }
 
-// lower takes from the filters what programs that know so much decide.
-func lower(f *filter.Lowered, knows Knows) lowering {
+// lower takes from the filters what programs that know so much decide. Without
+// facts they know no number but that of who is on the CPU, as the machine has it.
+func lower(o *Options, knows Knows) lowering {
+	f := &o.Filter
 	l := lowering{
 		family:  f.Family,
 		ports:   [...]*filter.PortRule{endLocal: f.LocalPorts, endRemote: f.RemotePorts, endEither: f.Ports},
@@ -64,7 +66,7 @@ func lower(f *filter.Lowered, knows Knows) lowering {
 		}
 	}
 	for i, flag := range [...]string{numberNetns: "netns", numberPID: "pid", numberUID: "uid"} {
-		known := knows.Facts || i == numberPID
+		known := knows.Facts || i == numberPID && o.PIDNamespace == 0
 		if rule := l.numbers[i]; rule != nil && (!known || len(rule.Numbers) > maxValues) {
 			l.numbers[i] = nil
 			l.undecided = append(l.undecided, flag)
