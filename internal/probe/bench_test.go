@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"tcpstates/internal/filter"
 	"tcpstates/internal/kerneltest"
 )
 
@@ -26,6 +27,11 @@ func BenchmarkKernel(b *testing.B) {
 		for _, way := range transports {
 			b.Run(row.name+" "+way.name, func(b *testing.B) {
 				benchmarkKernel(b, Options{Backend: Backend{row}, Transport: Transport{way}})
+			})
+			b.Run(row.name+" "+way.name+", filtered", func(b *testing.B) { // all pass
+				benchmarkKernel(b, Options{Backend: Backend{row}, Transport: Transport{way}, Filter: filter.Lowered{
+					Ports: ports(true, 1), Addrs: addrs(false, "127.0.0.0/8"),
+				}})
 			})
 		}
 	}
