@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"tcpstates/internal/event"
 )
 
 // maxPasswd bounds what is read of /etc/passwd for completions.
@@ -69,7 +71,8 @@ func processIDs(*cobra.Command, string) (all []string) {
 // processNames offers their names.
 func processNames() (all []string) {
 	for _, name := range processes() {
-		if isPlain(name) && !strings.Contains(name, ",") {
+		// Of kernel threads /proc has longer names than the kernel keeps.
+		if isPlain(name) && len(name) < len(event.Comm{}) && !strings.Contains(name, ",") {
 			all = append(all, name)
 		}
 	}

@@ -472,7 +472,7 @@ func TestTerminal(t *testing.T) {
 		} else {
 			t.Setenv("NO_COLOR", "1")
 		}
-		trace := startLive(t, tty, "-n", "11")
+		trace := startLive(t, tty, "-n", "11", "--netns", strconv.FormatUint(uint64(ns.Inode), 10))
 		tty.Close()
 		connectOnce(t, ns, "0")
 		if err := trace.Wait(); err != nil {

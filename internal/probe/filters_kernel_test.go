@@ -170,9 +170,10 @@ func compareRules(t *testing.T, o Options, rules []ruleCase, here, there *kernel
 	here.Settle(t)
 	there.Settle(t)
 
-	own := slices.DeleteFunc(all.end(t), func(e event.Event) bool {
-		return all.Knows().Facts && e.Netns != here.Inode && e.Netns != there.Inode
-	})
+	elsewhere := func(c *collector) func(e event.Event) bool {
+		return func(e event.Event) bool { return c.Knows().Facts && e.Netns != here.Inode && e.Netns != there.Inode }
+	}
+	own := slices.DeleteFunc(all.end(t), elsewhere(all))
 	for _, c := range traces {
 		c.end(t)
 		if totals, err := c.Totals(); err != nil || totals.Missed+totals.Lost+totals.Gaps > 0 {
@@ -185,7 +186,7 @@ func compareRules(t *testing.T, o Options, rules []ruleCase, here, there *kernel
 			if slices.Contains(c.Undecided(), rules[i].flag) {
 				rules[i].shows = func(endpoints) bool { return true }
 			}
-			requireWanted(t, &rules[i], own, c.events)
+			requireWanted(t, &rules[i], own, slices.DeleteFunc(c.events, elsewhere(c)))
 		})
 	}
 	return true
