@@ -16,6 +16,8 @@ enum event_kind {
 	EVENT_RESET_RECEIVED = 4,
 	EVENT_RETRANSMIT = 5,	     /* of a SYN, or of data */
 	EVENT_SYNACK_RETRANSMIT = 6, /* of a half-open connection, which is no socket yet */
+	/* No socket's: of the record only time, curpid and curcomm, pid and comm are set. */
+	EVENT_FORK = 7, /* the owner has made a new process */
 };
 
 /* How the owner is known. */

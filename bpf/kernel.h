@@ -296,6 +296,7 @@ struct task_struct {
 	struct signal_struct *signal;
 	unsigned int flags;
 	int exit_code;
+	int pid;
 	int tgid;
 	char comm[16];
 };

@@ -155,6 +155,7 @@ const (
 	PortablePerfProgAccepted            = "accepted"
 	PortablePerfProgBetween             = "between"
 	PortablePerfProgFirst               = "first"
+	PortablePerfProgForked              = "forked"
 	PortablePerfProgReceived            = "received"
 	PortablePerfProgResetReceived       = "reset_received"
 	PortablePerfProgResetSent           = "reset_sent"
@@ -209,6 +210,7 @@ type PortablePerfProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
+	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
 	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
@@ -300,6 +302,7 @@ type PortablePerfPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
 	First               *ebpf.Program `ebpf:"first"`
+	Forked              *ebpf.Program `ebpf:"forked"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
 	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
@@ -314,6 +317,7 @@ func (p *PortablePerfPrograms) Close() error {
 		p.Accepted,
 		p.Between,
 		p.First,
+		p.Forked,
 		p.Received,
 		p.ResetReceived,
 		p.ResetSent,

@@ -14,6 +14,7 @@
 #include "accept.h"
 #include "count.h"
 #include "emit.h"
+#include "fork.h"
 #include "listeners.h"
 #include "owner.h"
 #include "segments.h"
@@ -424,5 +425,13 @@ int BPF_PROG(synack_retransmitted, const struct sock *listener, const struct req
 {
 	if (has_started())
 		emit_request(ctx, listener, req);
+	return 0;
+}
+
+PROGRAM(sched_process_fork)
+int BPF_PROG(forked, const struct task_struct *parent, const struct task_struct *child)
+{
+	if (has_started() && READ(child, pid) == READ(child, tgid)) /* else it is a thread */
+		emit_fork(ctx, parent, child);
 	return 0;
 }

@@ -115,6 +115,7 @@ const (
 	TcpstatesEventKindEVENT_RESET_RECEIVED    TcpstatesEventKind = 4
 	TcpstatesEventKindEVENT_RETRANSMIT        TcpstatesEventKind = 5
 	TcpstatesEventKindEVENT_SYNACK_RETRANSMIT TcpstatesEventKind = 6
+	TcpstatesEventKindEVENT_FORK              TcpstatesEventKind = 7
 )
 
 type TcpstatesLife struct {
@@ -206,6 +207,7 @@ const (
 	TcpstatesProgAccepted            = "accepted"
 	TcpstatesProgBetween             = "between"
 	TcpstatesProgFirst               = "first"
+	TcpstatesProgForked              = "forked"
 	TcpstatesProgReceived            = "received"
 	TcpstatesProgResetReceived       = "reset_received"
 	TcpstatesProgResetSent           = "reset_sent"
@@ -265,6 +267,7 @@ type TcpstatesProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
+	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
 	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
@@ -360,6 +363,7 @@ type TcpstatesPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
 	First               *ebpf.Program `ebpf:"first"`
+	Forked              *ebpf.Program `ebpf:"forked"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
 	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
@@ -374,6 +378,7 @@ func (p *TcpstatesPrograms) Close() error {
 		p.Accepted,
 		p.Between,
 		p.First,
+		p.Forked,
 		p.Received,
 		p.ResetReceived,
 		p.ResetSent,

@@ -129,6 +129,7 @@ const (
 	TcpstatesPerfProgAccepted            = "accepted"
 	TcpstatesPerfProgBetween             = "between"
 	TcpstatesPerfProgFirst               = "first"
+	TcpstatesPerfProgForked              = "forked"
 	TcpstatesPerfProgReceived            = "received"
 	TcpstatesPerfProgResetReceived       = "reset_received"
 	TcpstatesPerfProgResetSent           = "reset_sent"
@@ -188,6 +189,7 @@ type TcpstatesPerfProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
+	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
 	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
@@ -283,6 +285,7 @@ type TcpstatesPerfPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
 	First               *ebpf.Program `ebpf:"first"`
+	Forked              *ebpf.Program `ebpf:"forked"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
 	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
@@ -297,6 +300,7 @@ func (p *TcpstatesPerfPrograms) Close() error {
 		p.Accepted,
 		p.Between,
 		p.First,
+		p.Forked,
 		p.Received,
 		p.ResetReceived,
 		p.ResetSent,

@@ -50,6 +50,8 @@ type Knows struct {
 	// Facts: what sockets say of themselves: round trip times, errors, bytes,
 	// network namespace, user; and the tracepoints beside that of transitions.
 	Facts bool
+	// Forks: new processes.
+	Forks bool
 }
 
 // The transports, as indexes of backend.specs.
@@ -65,7 +67,7 @@ var backends = []*backend{
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadTcpstates, bpf.LoadTcpstatesPerf},
 		attach:   (*Tracer).attachTyped,
 		programs: []string{"first", "between", "twin"},
-		knows:    Knows{Sockets: true, Facts: true},
+		knows:    Knows{Sockets: true, Facts: true, Forks: true},
 	},
 	{
 		name: "tp_btf", words: "tp_btf", memo: "LRU hash",
@@ -74,7 +76,7 @@ var backends = []*backend{
 		attach:   (*Tracer).attachTyped,
 		prepare:  makeTyped,
 		programs: []string{"first", "between", "twin"},
-		knows:    Knows{Facts: true, Less: lessOfSockets},
+		knows:    Knows{Facts: true, Forks: true, Less: lessOfSockets},
 	},
 	{
 		name: "raw_tp", words: "raw_tp", memo: "LRU hash",
@@ -82,7 +84,7 @@ var backends = []*backend{
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadPortable, bpf.LoadPortablePerf},
 		attach:   (*Tracer).attachRaw,
 		programs: []string{"first", "between", "twin"},
-		knows:    Knows{Facts: true, Less: lessOfSockets},
+		knows:    Knows{Facts: true, Forks: true, Less: lessOfSockets},
 	},
 	{
 		name: "tracepoint", words: "tracepoint", memo: "LRU hash",

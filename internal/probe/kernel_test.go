@@ -30,6 +30,7 @@ type collector struct {
 	events []event.Event // the transitions
 	owners []event.Event // the changes of owner
 	others []event.Event // what changes neither
+	forks  []event.Event
 	err    error
 }
 
@@ -50,7 +51,7 @@ func traceWithRoom(t testing.TB, o Options, room int) *collector {
 	c := &collector{Tracer: tracer, done: make(chan struct{}), events: make([]event.Event, 0, room)}
 	go func() {
 		defer close(c.done)
-		_, c.err = pipeline.Run(tracer, nil, c, 0)
+		_, c.err = pipeline.Run(tracer, []pipeline.Stage{c}, c, 0)
 	}()
 	t.Cleanup(func() {
 		tracer.Stop()
@@ -58,6 +59,14 @@ func traceWithRoom(t testing.TB, o Options, room int) *collector {
 		tracer.Close()
 	})
 	return c
+}
+
+// Apply keeps what is for stages alone.
+func (c *collector) Apply(e *event.Event, next func(*event.Event) error) error {
+	if e.Kind == event.KindFork {
+		c.forks = append(c.forks, *e)
+	}
+	return next(e)
 }
 
 func (c *collector) Start(event.Start) error { return nil }
@@ -99,7 +108,7 @@ func requireTotals(t testing.TB, c *collector) Totals {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if totals.Missed != 0 || totals.Lost != 0 || totals.Emitted != uint64(len(c.events)+len(c.owners)+len(c.others)) {
+	if totals.Missed != 0 || totals.Lost != 0 || totals.Emitted != uint64(len(c.events)+len(c.owners)+len(c.others)+len(c.forks)) {
 		t.Errorf("%d events were read, and the account is %+v", len(c.events), totals)
 	}
 	return totals

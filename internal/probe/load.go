@@ -26,6 +26,7 @@ var auxiliary = []struct {
 	{"reset_sent", "tcp_send_reset", feature.SendReset, wantsSegments},
 	{"retransmitted", "tcp_retransmit_skb", feature.RetransmitSkb, wantsSegments},
 	{"synack_retransmitted", "tcp_retransmit_synack", feature.RetransmitSynack, wantsSegments},
+	{"forked", "sched_process_fork", feature.BTF, wantsForks}, // older than BTF
 }
 
 // wantsSegments: what changes no state is no business of a raw trace.
@@ -34,6 +35,8 @@ func wantsSegments(o *Options) bool { return !o.SelfTransitions }
 func always(*Options) bool { return true }
 
 func wantsAccept(o *Options) bool { return o.AcceptProbe }
+
+func wantsForks(o *Options) bool { return o.Forks }
 
 // NewList makes the list of what this machine has for the options to choose
 // from.

@@ -48,6 +48,8 @@ type Options struct {
 	// AcceptProbe runs the program that learns of each accept(). It slows every
 	// system call of the machine by some 30 %.
 	AcceptProbe bool
+	// Forks tells of new processes (event.KindFork), if the backend knows of them.
+	Forks bool
 	// PIDNamespace is the inode number of the PID namespace whose process ids
 	// are told; zero means the machine's.
 	PIDNamespace uint32

@@ -24,6 +24,7 @@ var kinds = [...]event.Kind{
 	bpf.TcpstatesEventKindEVENT_RESET_RECEIVED:    event.KindResetReceived,
 	bpf.TcpstatesEventKindEVENT_RETRANSMIT:        event.KindRetransmit,
 	bpf.TcpstatesEventKindEVENT_SYNACK_RETRANSMIT: event.KindSynAckRetransmit,
+	bpf.TcpstatesEventKindEVENT_FORK:              event.KindFork,
 }
 
 // The kernel's numbers of the address families (include/linux/socket.h).
@@ -54,6 +55,14 @@ func Decode(record []byte, e *event.Event) error {
 	}
 
 	*e = event.Event{Kind: kinds[kind]}
+	e.Ktime = u64(r[unsafe.Offsetof(layout.Time):])
+	e.Owner.PID = u32(r[unsafe.Offsetof(layout.Pid):])
+	e.Owner.Comm = commFrom(r[unsafe.Offsetof(layout.Comm):])
+	e.Current.PID = u32(r[unsafe.Offsetof(layout.Curpid):])
+	e.Current.Comm = commFrom(r[unsafe.Offsetof(layout.Curcomm):])
+	if e.Kind == event.KindFork { // it has nothing else
+		return nil
+	}
 	laddr := (*[16]byte)(r[unsafe.Offsetof(layout.Laddr):])
 	raddr := (*[16]byte)(r[unsafe.Offsetof(layout.Raddr):])
 	var local, remote netip.Addr
@@ -73,7 +82,6 @@ func Decode(record []byte, e *event.Event) error {
 	e.Remote = netip.AddrPortFrom(remote, u16(r[unsafe.Offsetof(layout.Rport):]))
 	e.RawLocalPort = u16(r[unsafe.Offsetof(layout.TpLport):])
 
-	e.Ktime = u64(r[unsafe.Offsetof(layout.Time):])
 	e.Since = u64(r[unsafe.Offsetof(layout.Since):])
 	e.Cookie = u64(r[unsafe.Offsetof(layout.Cookie):])
 	e.SkAddr = u64(r[unsafe.Offsetof(layout.Skaddr):])
@@ -81,8 +89,6 @@ func Decode(record []byte, e *event.Event) error {
 	e.NewState = event.State(r[unsafe.Offsetof(layout.Newstate)])
 	e.Netns = u32(r[unsafe.Offsetof(layout.Netns):])
 	e.UID = u32(r[unsafe.Offsetof(layout.Uid):])
-	e.Owner.PID = u32(r[unsafe.Offsetof(layout.Pid):])
-	e.Owner.Comm = commFrom(r[unsafe.Offsetof(layout.Comm):])
 	e.Owner.Source = event.Source(r[unsafe.Offsetof(layout.Source)])
 	e.Owner.Cgroup = u64(r[unsafe.Offsetof(layout.Cgroup):])
 	flags := bpf.TcpstatesEventFlags(r[unsafe.Offsetof(layout.Flags)])
@@ -90,8 +96,6 @@ func Decode(record []byte, e *event.Event) error {
 	e.Closes = flags&bpf.TcpstatesEventFlagsEVENT_CLOSER != 0
 	e.Before = flags&bpf.TcpstatesEventFlagsEVENT_SINCE_SEED != 0
 	e.Facts.Unknown = flags&bpf.TcpstatesEventFlagsEVENT_NO_FACTS != 0
-	e.Current.PID = u32(r[unsafe.Offsetof(layout.Curpid):])
-	e.Current.Comm = commFrom(r[unsafe.Offsetof(layout.Curcomm):])
 	e.Signal = r[unsafe.Offsetof(layout.Signal)]
 	if flags&bpf.TcpstatesEventFlagsEVENT_ACCEPTED != 0 {
 		e.Accepted = u64(r[unsafe.Offsetof(layout.Moment):])

@@ -94,6 +94,20 @@ func TestDecodeIPv6(t *testing.T) {
 	}
 }
 
+func TestDecodeFork(t *testing.T) {
+	r := sample()
+	r.Kind, r.Family = uint8(bpf.TcpstatesEventKindEVENT_FORK), 0
+	want := event.Event{
+		Kind: event.KindFork, Ktime: 2_000_000_123,
+		Owner:   event.Owner{Process: event.Process{PID: 4711, Comm: event.CommOf("nginx")}},
+		Current: event.Process{PID: 22, Comm: event.CommOf("ksoftirqd/1")},
+	}
+	got := event.Event{Kind: event.KindLost, Lost: 9}
+	if err := Decode(encode(t, r), &got); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		record []byte
