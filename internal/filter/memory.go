@@ -11,6 +11,10 @@ type verdict struct {
 	fell    decision
 	told    bool   // its end was told, and its TIME_WAIT goes on
 	touched uint32 // which filters of events have matched a transition of it
+	began   uint64 // ktime of its first transition, if that was seen
+	// Of the socket's connection before, whose end may still be told.
+	fellBefore    decision
+	touchedBefore uint32
 }
 
 // decision is whether a connection is shown.

@@ -1,6 +1,9 @@
 package filter
 
 import (
+	"cmp"
+	"slices"
+
 	"tcpstates/internal/event"
 )
 
@@ -94,23 +97,54 @@ func (s *Stage) Apply(e *event.Event, next func(*event.Event) error) error {
 		return next(e)
 	case event.KindSynAckRetransmit:
 		// Of no socket yet: what comes of it is a connection of its own.
-		if s.judge(e) && s.isWanted(e, 0) {
-			return next(e)
-		}
-		return nil
+		return s.alone(e, next)
 	}
 	return s.ofConnection(e, next)
+}
+
+// alone judges an event by what it says itself.
+func (s *Stage) alone(e *event.Event, next func(*event.Event) error) error {
+	if s.judge(e) && s.isWanted(e, 0) {
+		return next(e)
+	}
+	return nil
+}
+
+// endOfBefore judges the end of a connection whose socket carries another by now.
+func (s *Stage) endOfBefore(e *event.Event, v verdict, next func(*event.Event) error) error {
+	fell := v.fellBefore
+	if fell == undecided {
+		fell = s.decide(e)
+	}
+	if fell == passed && s.isWanted(e, v.touchedBefore) {
+		return next(e)
+	}
+	return nil
+}
+
+// comesAfter tells whether an event of a connection that nobody remembers is one
+// of what is left of it: nothing follows that would tell more.
+func comesAfter(e *event.Event) bool {
+	return e.Kind != event.KindTransition && e.Kind != event.KindConn &&
+		(e.NewState == event.Close || e.NewState == event.TimeWait)
 }
 
 // ofConnection handles an event of a connection.
 func (s *Stage) ofConnection(e *event.Event, next func(*event.Event) error) error {
 	socket := e.Socket()
 	v := s.verdicts.get(socket)
-	if begins(e) {
-		if _, err := s.settle(socket, v, next); err != nil {
+	switch {
+	case begins(e):
+		last, err := s.settle(socket, v, next)
+		if err != nil {
 			return err
 		}
-		v = verdict{}
+		v = verdict{began: e.Ktime, fellBefore: last.fell, touchedBefore: last.touched}
+	case e.Kind == event.KindConn && e.Ktime < v.began:
+		// Its end waited for the report of a reset, and its socket did not.
+		return s.endOfBefore(e, v, next)
+	case v == verdict{} && comesAfter(e):
+		return s.alone(e, next)
 	}
 	v.note(s.event, e)
 	var err error
@@ -167,17 +201,20 @@ func (s *Stage) isEnd(e *event.Event) bool {
 }
 
 // mayYetChange tells whether a later event may say something else of what the
-// filters ask for.
-func (s *Stage) mayYetChange(e *event.Event) bool {
-	if s.isEnd(e) {
+// filters ask for: not where one of them refuses the connection for good.
+func (s *Stage) mayYetChange(e *event.Event) (awaited bool) {
+	if s.isEnd(e) || s.set.family != 0 && s.set.family != e.Family {
 		return false
 	}
 	for i := range s.connection {
-		if s.isAwaited(s.connection[i].row.waits, e) {
-			return true
+		c := &s.connection[i]
+		if s.isAwaited(c.row.waits, e) {
+			awaited = true
+		} else if !c.holds(e) {
+			return false
 		}
 	}
-	return false
+	return awaited
 }
 
 func (s *Stage) isAwaited(w wait, e *event.Event) bool {
@@ -280,15 +317,26 @@ func (s *Stage) release(socket uint64, v verdict, next func(*event.Event) error)
 	return nil
 }
 
-// finish judges all that still wait, in the order in which they began to.
+// finish judges all that still wait, and hands on what was held in the order of
+// time.
 func (s *Stage) finish(next func(*event.Event) error) error {
+	var all []event.Event
+	keep := func(e *event.Event) error {
+		all = append(all, *e)
+		return nil
+	}
 	for {
 		socket, any := s.held.oldest()
 		if !any {
-			return nil
+			break
 		}
-		if _, err := s.settle(socket, s.verdicts.get(socket), next); err != nil {
+		_, _ = s.settle(socket, s.verdicts.get(socket), keep) // whose error is keep's
+	}
+	slices.SortStableFunc(all, func(a, b event.Event) int { return cmp.Compare(a.Ktime, b.Ktime) })
+	for i := range all {
+		if err := next(&all[i]); err != nil {
 			return err
 		}
 	}
+	return nil
 }
