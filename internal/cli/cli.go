@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"tcpstates/internal/event"
 	"tcpstates/internal/feature"
 	"tcpstates/internal/minisock"
 	"tcpstates/internal/names"
@@ -65,6 +66,8 @@ type app struct {
 	sockets func(snapshot.ListOptions) (snapshot.Listing, error)
 	// minisocks makes a snapshot.Minisocks.
 	minisocks func() minisock.Lister
+	// processes is snapshot.Processes.
+	processes func(pidNamespace uint32) ([]event.Event, error)
 	// missingForWalk is feature.MissingForWalk.
 	missingForWalk func() string
 	// ask is that of a feature.List.
@@ -108,6 +111,7 @@ func Main() int {
 		exit:           os.Exit,
 		sockets:        snapshot.List,
 		minisocks:      func() minisock.Lister { return &snapshot.Minisocks{} },
+		processes:      snapshot.Processes,
 		missingForWalk: feature.MissingForWalk,
 		ask:            probe.NewList(&probe.Options{}).Ask,
 		become:         privilege.User.Become,

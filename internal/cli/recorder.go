@@ -80,8 +80,9 @@ func (r *recorder) failing(err error) error {
 	return fmt.Errorf("write the recording %s: %w", r.path, err)
 }
 
-// begin begins the recording of a trace by the source.
-func (r *recorder) begin(start event.Start, source tracer, show show) error {
+// begin begins the recording of a trace by the source. forks says that new processes
+// are told.
+func (r *recorder) begin(start event.Start, source tracer, show show, forks bool) error {
 	if r == nil {
 		return nil
 	}
@@ -90,7 +91,8 @@ func (r *recorder) begin(start event.Start, source tracer, show show) error {
 	}
 	knows := source.Knows()
 	r.start = record.Start{
-		Start: start, Sockets: knows.Sockets, Facts: knows.Facts, Less: knows.Less, Raw: show.subject == output.OfRaw,
+		Start: start, Sockets: knows.Sockets, Facts: knows.Facts, Owners: knows.Owners, Less: knows.Less,
+		Raw: show.subject == output.OfRaw, Forks: forks,
 	}
 	r.counted = &counter{Writer: r.file}
 	to := io.Writer(r.counted)

@@ -72,7 +72,7 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 		return err
 	}
 	defer func() { err = errors.Join(err, target.close()) }()
-	way := a.newWay(r, nil, flags, show, target.sink, start.Facts)
+	way := a.newWay(r, nil, flags, show, target.sink, start.Owners)
 	if err := way.sink.Start(start.Start); err != nil {
 		return pipeline.Writing(err)
 	}

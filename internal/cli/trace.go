@@ -111,6 +111,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		SelfTransitions: show.subject == output.OfRaw,
 		AcceptProbe:     flags.acceptProbe,
 		PIDNamespace:    pidns,
+		Forks:           flags.tree,
 		BufferSize:      int(flags.buffer),
 		Backend:         flags.backend.value,
 		Transport:       flags.transport.value,
@@ -130,6 +131,12 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		return &feature.Missing{What: "--" + name + " asks for what " + source.Backend() +
 			" does not tell: leave it out, and see tcpstates doctor for a better way to trace"}
 	}
+	var processes []event.Event
+	if flags.tree {
+		if processes, err = a.listProcesses(source, pidns); err != nil {
+			return err
+		}
+	}
 	start := event.Start{
 		Wall:    a.clock.Now(),
 		Version: version,
@@ -137,7 +144,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		Backend: source.Backend(),
 	}
 	// While the process has the right to.
-	if err := recorder.begin(start, source, show); err != nil {
+	if err := recorder.begin(start, source, show, flags.tree); err != nil {
 		return err
 	}
 	// While no other goroutine needs a capability.
@@ -153,7 +160,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	flags.noteRest(a, append(rest, source.Undecided()...))
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
-	run := a.newRun(source, seed, flags, show, target, recorder)
+	run := a.newRun(source, seed, processes, flags, show, target, recorder)
 	defer run.close()
 	stop, err := run.pump(ctx, start)
 	if err != nil {
@@ -216,7 +223,7 @@ type run struct {
 	way      *way
 }
 
-func (a *app) newRun(source tracer, seed seeder, flags *traceFlags, show show, target *target, recorder *recorder) *run {
+func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, recorder *recorder) *run {
 	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, target: target}
 	var from pipeline.Source = source
 	if show.subject != output.OfRaw && source.Knows().Sockets {
@@ -224,6 +231,9 @@ func (a *app) newRun(source tracer, seed seeder, flags *traceFlags, show show, t
 			Lister: a.minisocks(), Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
 		})
 		from = r.rest
+	}
+	if len(processes) > 0 {
+		from = &preceded{from, processes}
 	}
 	var before []pipeline.Stage
 	// The other tools' formats have no room for cgroups.
@@ -234,7 +244,7 @@ func (a *app) newRun(source tracer, seed seeder, flags *traceFlags, show show, t
 	if recorder != nil {
 		before = append(before, recorder)
 	}
-	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Facts)
+	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Owners)
 	recorder.watch(r.way)
 	return r
 }

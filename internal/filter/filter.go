@@ -44,8 +44,8 @@ type Env struct {
 type subject uint8
 
 const (
-	// ofConnection: the connection, once, with all its events.
-	ofConnection subject = iota
+	// The zero one is the connection, once, with all its events.
+	_ subject = iota
 	// ofEvent: each event for itself.
 	ofEvent
 )
@@ -74,9 +74,13 @@ func (c *condition) holds(e *event.Event) bool {
 // everything. It is made before the events come, and not changed then.
 type Set struct {
 	conditions []condition
+	events     int // conditions that judge each event for itself
 	family     event.Family
 	tree       bool
 }
+
+// maxEventFilters is how many of them a verdict has room for.
+const maxEventFilters = 32
 
 // Add adds a value of a filter.
 func (s *Set) Add(row *Row, value string, env Env) error {
@@ -90,6 +94,11 @@ func (s *Set) Add(row *Row, value string, env Env) error {
 	test, err := row.parse(words, env)
 	if err != nil {
 		return fmt.Errorf("%w: it takes %s", err, row.accepts)
+	}
+	if row.of == ofEvent {
+		if s.events++; s.events > maxEventFilters {
+			return fmt.Errorf("there are %d of --state, --transition and --min-ms already: join some with commas", maxEventFilters)
+		}
 	}
 	s.conditions = append(s.conditions, condition{row, test, exclude})
 	return nil

@@ -393,11 +393,11 @@ func TestVerdictsAreBounded(t *testing.T) {
 	for cookie := range uint64(1000) {
 		e := child(cookie + 1)[0]
 		_ = st.Apply(&e, func(*event.Event) error { return nil })
-		if n := len(st.verdicts.young) + len(st.verdicts.old); n > 101 {
+		if n := len(st.verdicts.young) + len(st.verdicts.old); n > 201 {
 			t.Fatalf("%d are remembered", n)
 		}
 	}
-	if st.Forgotten() < 850 {
+	if st.Forgotten() < 750 {
 		t.Errorf("%d are forgotten", st.Forgotten())
 	}
 }

@@ -39,15 +39,15 @@ func (v *verdict) note(filters []condition, e *event.Event) {
 }
 
 // verdicts are those of connections, of which the ones that have been quiet longest
-// go when there are too many: what was not asked for during half of the room goes.
+// go when there are too many: up to twice as many are remembered as a tracker follows.
 type verdicts struct {
 	young, old map[uint64]verdict
-	half       int
+	most       int
 	forgotten  uint64
 }
 
 func newVerdicts(most int) verdicts {
-	return verdicts{young: map[uint64]verdict{}, old: map[uint64]verdict{}, half: max(1, most/2)}
+	return verdicts{young: map[uint64]verdict{}, old: map[uint64]verdict{}, most: max(1, most)}
 }
 
 // get gives a verdict; the zero one, which is undecided, if none is known.
@@ -61,7 +61,7 @@ func (v *verdicts) get(socket uint64) verdict {
 func (v *verdicts) put(socket uint64, verdict verdict) {
 	delete(v.old, socket)
 	v.young[socket] = verdict
-	if len(v.young) > v.half {
+	if len(v.young) > v.most {
 		v.forgotten += uint64(len(v.old))
 		clear(v.old)
 		v.young, v.old = v.old, v.young

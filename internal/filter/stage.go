@@ -187,14 +187,20 @@ func (s *Stage) isOver(e *event.Event, v *verdict) bool {
 		v.told = true
 		return e.NewState != event.TimeWait
 	case e.Kind == event.KindTransition && e.NewState == event.Close:
-		return v.told || !s.o.Whole
+		return v.told || !s.o.Whole || isDuplicate(e)
 	}
 	return false
 }
 
+// isDuplicate tells whether it is a server's socket that never was a connection, of
+// which no end as a whole is told (conn.Tracker).
+func isDuplicate(e *event.Event) bool {
+	return e.Kind == event.KindTransition && e.OldState == event.SynRecv && e.NewState == event.Close && e.End.Reason == event.ReasonNone
+}
+
 // isEnd tells whether more will not be known of the connection than the event says.
 func (s *Stage) isEnd(e *event.Event) bool {
-	if s.o.Whole {
+	if s.o.Whole && !isDuplicate(e) {
 		return e.Kind == event.KindConn
 	}
 	return e.Kind == event.KindTransition && e.NewState == event.Close
@@ -225,13 +231,32 @@ func (s *Stage) isAwaited(w wait, e *event.Event) bool {
 	case forOwner:
 		return s.o.OwnersChange && !closed && isProvisional(e.Owner.Source)
 	case forUser:
-		return s.o.OwnersChange && !closed && (e.UIDUnknown || e.Owner.Source == event.SourceInherited)
+		return !closed && (e.UIDUnknown || isProvisional(e.Owner.Source) && s.mayBeAccepted(e))
 	case forRole:
-		return !closed && e.Role == event.RoleUnknown
+		return !closed && (e.Role == event.RoleUnknown || mayMeetItself(e))
 	case forReason:
 		return true
 	}
 	return false
+}
+
+// mayBeAccepted tells whether a child may still be accepted, and so get another user
+// than its listener's (sock_graft).
+func (s *Stage) mayBeAccepted(e *event.Event) bool {
+	if s.o.OwnersChange { // which is told
+		return true
+	}
+	switch e.NewState {
+	case event.SynRecv, event.Established, event.CloseWait:
+		return true
+	}
+	return false
+}
+
+// mayMeetItself tells whether a client may turn out to be connected to itself (RFC
+// 9293, 3.5, figure 7, of one socket).
+func mayMeetItself(e *event.Event) bool {
+	return e.Role == event.RoleClient && e.OldState == event.Close && e.Local.Addr() == e.Remote.Addr()
 }
 
 // isProvisional tells whether who serves the connection has not shown yet.

@@ -80,3 +80,66 @@ func TestAtTheEndWhatWasHeldComesInTheOrderOfTime(t *testing.T) {
 		t.Errorf("the times are %v, want %v", times, want)
 	}
 }
+
+// TestUserOfAChild: before it is accepted a child has its listener's user, whether or
+// not the source tells of that.
+func TestUserOfAChild(t *testing.T) {
+	for _, tells := range []bool{true, false} {
+		events := child(1)
+		for i := range events {
+			if i >= 3 || tells && i == 2 {
+				events[i].UID = 33
+			}
+			if !tells {
+				events[i].Owner.Source = event.SourceInherited
+			}
+		}
+		if !tells {
+			events = slices.Delete(events, 2, 3)
+		}
+		o := live
+		o.OwnersChange = tells
+		for user, want := range map[string]int{"33": len(events), "0": 0} {
+			if got := run(t, setOf(t, "uid", user), o, events); len(got) != want {
+				t.Errorf("--uid %s, told %v: %v", user, tells, got)
+			}
+		}
+	}
+}
+
+// TestSelfIsNoClient: a socket that meets itself begins as a client.
+func TestSelfIsNoClient(t *testing.T) {
+	events := child(1)[:3]
+	events[0].OldState, events[0].NewState, events[0].Role = event.Close, event.SynSent, event.RoleClient
+	events[1].OldState, events[1].NewState, events[1].Role = event.SynSent, event.SynRecv, event.RoleSelf
+	events[2].Role = event.RoleSelf
+	for role, want := range map[string]int{"self": 3, "client": 0} {
+		if got := run(t, setOf(t, "role", role), live, events); len(got) != want {
+			t.Errorf("--role %s: %v", role, got)
+		}
+	}
+}
+
+// TestDuplicatesDoNotWait: of a socket that never was a connection no end is told.
+func TestDuplicatesDoNotWait(t *testing.T) {
+	events := child(1)[:2]
+	events[1].NewState = event.Close
+	st := setOf(t, "reason", "finished").NewStage(live)
+	for i := range events {
+		if err := st.Apply(&events[i], func(*event.Event) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st.held.count != 0 || len(st.verdicts.young) != 0 {
+		t.Errorf("%d events are held of %d connections", st.held.count, len(st.verdicts.young))
+	}
+}
+
+func TestTooManyFiltersOfEvents(t *testing.T) {
+	var set Set
+	for i := range maxEventFilters + 1 {
+		if err := set.Add(Find("state"), "close", Env{}); (err != nil) != (i == maxEventFilters) {
+			t.Fatalf("filter %d: %v", i+1, err)
+		}
+	}
+}

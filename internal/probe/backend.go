@@ -52,6 +52,9 @@ type Knows struct {
 	Facts bool
 	// Forks: new processes.
 	Forks bool
+	// Owners: who serves a connection, when that shows; else a child is its
+	// listener's.
+	Owners bool
 }
 
 // The transports, as indexes of backend.specs.

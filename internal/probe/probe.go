@@ -166,7 +166,11 @@ func (t *Tracer) Backend() string { return t.choice.String() }
 func (t *Tracer) Undecided() []string { return t.undecided }
 
 // Knows says what the trace can tell.
-func (t *Tracer) Knows() Knows { return t.choice.backend.knows }
+func (t *Tracer) Knows() Knows {
+	knows := t.choice.backend.knows
+	knows.Owners = t.objects != nil && (t.objects.Programs["received"] != nil || t.objects.Programs["accepted"] != nil)
+	return knows
+}
 
 // maxNap is how long an event may wait in the buffer before it is read,
 // well below the 50 ms that a person notices.

@@ -83,8 +83,8 @@ func readAll(t testing.TB, recording []byte) (events []event.Event, r Source, er
 	}
 }
 
-// everything is events of each kind with all that they can say, and with nothing.
-func everything(t testing.TB) []event.Event {
+// eventsOfAllKinds are events of each kind with all that they can say, and with nothing.
+func eventsOfAllKinds(t testing.TB) []event.Event {
 	all := scenarios(t)
 	for _, kind := range kinds {
 		e := full()
@@ -96,7 +96,7 @@ func everything(t testing.TB) []event.Event {
 }
 
 func TestForms(t *testing.T) {
-	want := everything(t)
+	want := eventsOfAllKinds(t)
 	for _, form := range Forms {
 		var out bytes.Buffer
 		sink, err := form.New(&out, aStart)
@@ -226,7 +226,7 @@ func TestDamagedStart(t *testing.T) {
 }
 
 func TestRecordingRoundTrip(t *testing.T) {
-	want := everything(t)
+	want := eventsOfAllKinds(t)
 	for _, perBlock := range []int{1, 7, 1 << 30} {
 		got, r, err := readAll(t, recordingOf(t, want, perBlock))
 		if err != nil {

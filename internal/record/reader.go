@@ -59,7 +59,7 @@ func newReader(in *bufio.Reader) (*Reader, error) {
 		return nil, err
 	case what == blockStart && json.Unmarshal(r.content, &r.start) == nil:
 	default: // the rest can be read without, and had all to tell as far as is known
-		r.start.Sockets, r.start.Facts = true, true
+		r.start = everything
 	}
 	return r, nil
 }

@@ -16,16 +16,21 @@ import (
 // Start says how the trace began that is recorded, and what it could tell.
 type Start struct {
 	event.Start
-	// Sockets and Facts are what the backend knows (probe.Knows), and Less says
-	// in words what a better one would know beyond that.
+	// Sockets, Facts and Owners are what the backend knows (probe.Knows), and Less
+	// says in words what a better one would know beyond that.
 	Sockets bool   `json:"sockets"`
 	Facts   bool   `json:"facts"`
+	Owners  bool   `json:"owners"`
 	Less    string `json:"less,omitempty"`
 	// Raw says that states which were set anew without a change are in it.
 	Raw bool `json:"raw,omitempty"`
 	// Forks says that new processes are in it.
 	Forks bool `json:"forks,omitempty"`
 }
+
+// everything is the Start of a recording that has none: it had all to tell, as far as
+// is known.
+var everything = Start{Sockets: true, Facts: true, Owners: true}
 
 // Stop says how the trace ended, as the machine knows it: what was shown is not
 // for a recording to know.

@@ -162,8 +162,7 @@ type lines struct {
 // recording.
 func newLineReader(in io.Reader) (*lines, error) {
 	l := &lines{in: scanner(in)}
-	// What wrote no start had all to tell, as far as is known.
-	l.start.Sockets, l.start.Facts = true, true
+	l.start = everything
 	var first event.Event
 	switch err := l.Read(&first); {
 	case err == io.EOF:
