@@ -32,7 +32,6 @@ type recorder struct {
 	counted *counter // bytes written
 	lost    uint64
 	events  uint64
-	early   error // a snapshot could not be written
 
 	// older are the sockets that existed before, which who lists them leaves here.
 	older atomic.Pointer[[]event.Event]
