@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tcpstates/internal/filter"
+
 	"tcpstates/internal/kerneltest"
 )
 
@@ -72,6 +74,9 @@ func TestOffersAreTaken(t *testing.T) {
 				value, _, _ := strings.Cut(offer, "\t")
 				if strings.HasSuffix(value, ">") {
 					continue // it goes on, as the one after LISTEN> does
+				}
+				if filters, ok := flag.Value.(*filterValue); ok {
+					*filters.set = filter.Set{} // each offer for itself
 				}
 				if err := flag.Value.Set(value); err != nil {
 					t.Errorf("%s --%s refuses %q, which is offered: %v", cmd.CommandPath(), flag.Name, value, err)
