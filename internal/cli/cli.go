@@ -126,6 +126,7 @@ func Main() int {
 // run runs the command and reports its error.
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.newRoot()
+	wrapHelp(root, widthOf(a.stdout)())
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)

@@ -89,3 +89,12 @@ func setFormats(cmd *cobra.Command, has func(output.Format) bool) {
 	cmd.Annotations = map[string]string{FormatsAnnotation: strings.Join(lines, "\n")}
 	cmd.SetUsageTemplate(usageTemplate + help)
 }
+
+// wrapHelp breaks the lines of flags in the help of the command, and of those below,
+// at the terminal's width; zero means that there is none.
+func wrapHelp(cmd *cobra.Command, width int) {
+	for _, sub := range cmd.Commands() {
+		wrapHelp(sub, width)
+	}
+	cmd.SetUsageTemplate(strings.Replace(cmd.UsageTemplate(), ".FlagUsages", fmt.Sprint(".FlagUsagesWrapped ", width), 1))
+}
