@@ -105,7 +105,7 @@ func writeColumns(out io.Writer, width int) error {
 		}
 		meaning := row[len(widths)]
 		if width > 0 {
-			meaning = strings.Join(wrapped(meaning, width-indent), margin)
+			meaning = strings.Join(wrap(meaning, width-indent), margin)
 		}
 		if below {
 			meaning = margin + meaning
@@ -114,19 +114,4 @@ func writeColumns(out io.Writer, width int) error {
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
-}
-
-// wrapped breaks a text into lines of so many characters, or of one word that is
-// longer.
-func wrapped(text string, width int) []string {
-	var lines []string
-	for _, word := range strings.Fields(text) {
-		last := len(lines) - 1
-		if last < 0 || len(lines[last])+1+len(word) > width {
-			lines = append(lines, word)
-			continue
-		}
-		lines[last] += " " + word
-	}
-	return lines
 }
