@@ -45,6 +45,11 @@ func (c cleaning) Run() int {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",
+		Setup: func(env *testscript.Env) error {
+			rec, err := filepath.Abs("../../testdata/rec")
+			env.Setenv("REC", rec)
+			return err
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"usage": func(ts *testscript.TestScript, _ bool, args []string) {
 				// The standard library's exit codes are 2 as well for a panic:
