@@ -55,7 +55,7 @@ bench: ## measure; as root, on the kernel too
 .PHONY: fuzz
 fuzz: ## look for inputs that break the decoder and the parsers, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzDecode -fuzztime=1m ./internal/wire
-	$(GO) test -run='^$$' -fuzz=FuzzParsePorts -fuzztime=1m ./internal/filter
+	$(GO) test -run='^$$' -fuzz=FuzzAdd -fuzztime=1m ./internal/filter
 	$(GO) test -run='^$$' -fuzz=FuzzParseChoice -fuzztime=1m ./internal/column
 	$(GO) test -run='^$$' -fuzz=FuzzParseServices -fuzztime=1m ./internal/names
 	$(GO) test -run='^$$' -fuzz=FuzzParse -fuzztime=1m ./internal/cgroup

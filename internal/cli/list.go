@@ -49,7 +49,8 @@ func (n *netns) Set(word string) error {
 
 // netnsInode is the inode number of a file that is a network namespace.
 func netnsInode(path string) (uint64, error) {
-	f, err := os.Open(path)
+	// A named pipe must not make it wait for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -118,6 +118,17 @@ func TestFilters(t *testing.T) {
 	}
 }
 
+// TestLongCommsAreCut as the kernel cuts them.
+func TestLongCommsAreCut(t *testing.T) {
+	e := anEvent()
+	e.Owner.Comm = event.CommOf("systemd-resolved")
+	for value, want := range map[string]bool{"systemd-resolved": true, "systemd-resolve": true, "systemd-resolv": false, "!systemd-resolved": false} {
+		if got := setOf(t, "comm", value).Match(&e); got != want {
+			t.Errorf("--comm %s: %v", value, got)
+		}
+	}
+}
+
 func TestFiltersAreJoinedByAnd(t *testing.T) {
 	e := anEvent()
 	for _, c := range []struct {
@@ -149,7 +160,7 @@ func TestAddRefuses(t *testing.T) {
 		{"laddr", "10.0.0", `"10.0.0" is no address`}, {"laddr", "10.0.0.0/33", `is no prefix of addresses`}, {"addr", "fe80::1%eth0", "is no address"},
 		{"addr", "10.0.0.0/", "is no prefix"}, {"raddr", "example.com", "is no address: it takes addresses and prefixes"},
 		{"pid", "0", `"0" is no such number: it takes process ids`}, {"pid", "nginx", "is no such number"}, {"pid", "4294967296", "is no such number"},
-		{"comm", "[", `"[" is no pattern: it takes names`}, {"comm", "sixteen-chars-xx", "longer than the 15 bytes"}, {"uid", "nobody-here", `"nobody-here" is no user`},
+		{"comm", "[", `"[" is no pattern: it takes names`}, {"uid", "nobody-here", `"nobody-here" is no user`},
 		{"unit", "[a", "is no pattern"}, {"netns", "0", "is no network namespace"}, {"netns", "/etc", "is no network namespace"},
 		{"role", "peer", `"peer" is no role: it takes client`}, {"reason", "bad luck", `"bad luck" is no reason`}, {"reason", "", "a word is missing"},
 		{"state", "open", `"open" is no state: it takes states`}, {"transition", "CLOSE", `"CLOSE" is no transition`}, {"transition", "OPEN>CLOSE", `"OPEN" is no state`},

@@ -112,8 +112,8 @@ func parseComms(words []string, _ Env) (test, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(word) >= len(event.Comm{}) && g.plain {
-			return nil, fmt.Errorf("%q is longer than the 15 bytes that the kernel keeps of a name", word)
+		if longest := len(event.Comm{}) - 1; g.plain && len(word) > longest {
+			g.pattern = word[:longest] // as the kernel does
 		}
 		t = append(t, g)
 	}
