@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -236,6 +237,9 @@ func addrPort(name string, at func(*event.Event) *netip.AddrPort) field {
 		},
 		set: func(e *event.Event, value string) (err error) {
 			*at(e), err = netip.ParseAddrPort(value)
+			if err == nil && at(e).Addr().Zone() != "" {
+				err = errors.New("an address with a zone, which sockets have none of")
+			}
 			return err
 		},
 		same: func(e, other *event.Event) bool { return *at(e) == *at(other) },

@@ -87,6 +87,7 @@ func TestReadRefuses(t *testing.T) {
 		"lost before=perhaps":                    "invalid syntax",
 		"lost old=OPEN":                          `"OPEN" is no state`,
 		"lost local=127.0.0.1":                   "the field local",
+		"lost local=[fe80::1%\x1b]:80":           "an address with a zone",
 		"lost comm=plain":                        "is no quoted text",
 		`lost comm="seventeen\x20bytes!!"`:       "a name of 17 bytes",
 		`lost reset="` + strings.Repeat("\\", 3): "is no quoted text",
