@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"tcpstates/internal/event"
 	"tcpstates/internal/golden"
@@ -333,6 +336,59 @@ func TestListAt(t *testing.T) {
 	} {
 		if code, said := runCommand(t, &fake{}, io.Discard, "list", "--from", file, "--at", at); code == exitDone || !strings.Contains(said, want) {
 			t.Errorf("--at %s: exit code %d, %q, want %q", at, code, said, want)
+		}
+	}
+}
+
+// TestHostileRecording shows texts that a recording has of nobody knows whom: in no
+// format do they get control characters through, or end a string.
+func TestHostileRecording(t *testing.T) {
+	const hostile = `"\x1b]0;x\x07\",\n\u009b\u202e\""`
+	text := `start {"wall":1,"version":"v\u001b\n","kernel":"k\u001b\n","backend":"b\u001b\n","less":"l\u001b\n","facts":true,"sockets":true}` + "\n"
+	for _, line := range []string{
+		"transition old=CLOSE new=SYN_SENT", "reset_sent old=SYN_SENT new=SYN_SENT", "transition old=SYN_SENT new=CLOSE closes=true signal=255 err=65535 fate=255",
+		"transition old=CLOSE new=LISTEN",
+	} {
+		text += line + " ktime=2 wall=2 since=1 cookie=3 family=9 source=255 flags=65535 pid=3 cgroup=7 local=127.0.0.1:1 remote=127.0.0.1:2 comm=\"\\x1b\\n\\\"\" curcomm=\"\\x1b\\n\""
+		for _, field := range []string{"reset", "path", "container", "unit", "pod"} {
+			text += " " + field + "=" + hostile
+		}
+		text += "\n"
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte(text+"stop {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range output.Formats {
+		for _, command := range []string{"replay", "conns --from", "list --from"} {
+			if command != "replay" && !format.HasAll {
+				continue
+			}
+			var out bytes.Buffer
+			args := append(strings.Fields(command), file, "-o", format.Name)
+			if format.Name == "table" {
+				args = append(args, "--columns", "+container,+pod,+unit,+cgroup,+source,+family")
+			}
+			code, said := runCommand(t, &fake{}, &out, args...)
+			if code != exitDone || out.Len() == 0 {
+				t.Errorf("%v: exit code %d: %s", args, code, said)
+			}
+			for _, r := range out.String() + said {
+				if r != '\n' && r != '\r' && !unicode.IsPrint(r) {
+					t.Errorf("%v: %q is in\n%q", args, r, &out)
+					break
+				}
+			}
+			for line := range strings.Lines(out.String()) {
+				if format.Name == "json" && !json.Valid([]byte(line)) {
+					t.Errorf("%v: no JSON: %s", args, line)
+				}
+			}
+			if strings.HasPrefix(format.Name, "csv") {
+				if _, err := csv.NewReader(&out).ReadAll(); err != nil {
+					t.Errorf("%v: %v", args, err)
+				}
+			}
 		}
 	}
 }

@@ -87,8 +87,8 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendErrno(dst, e.Facts.SoftErr) }}
 	// Reset is also what a reset's own event is about.
 	Reset = Column{Name: "reset", Source: "tcp_send_reset",
-		Help:   "the kernel's reason for a reset that was sent",
-		Header: "RESET", Width: 24, Of: Timed, Data: reset}
+		Help: "the kernel's reason for a reset that was sent",
+		Free: true, Header: "RESET", Width: 24, Of: Timed, Data: reset}
 	// Signal is also told when it closes a connection.
 	Signal = Column{Name: "signal", Source: "signal->group_exit_code",
 		Help:   "the signal that killed the process which closes",
@@ -209,9 +209,9 @@ func appendErrno(dst []byte, number uint16) []byte {
 
 func reset(dst []byte, e *event.Event, _ *State) []byte {
 	if e.Kind == event.KindConn {
-		return append(dst, e.End.Reset...)
+		return event.AppendText(dst, e.End.Reset)
 	}
-	return append(dst, e.Facts.Reset...)
+	return event.AppendText(dst, e.Facts.Reset)
 }
 
 func signal(dst []byte, e *event.Event, _ *State) []byte {

@@ -44,7 +44,7 @@ func (n *notes) part(text string) {
 
 func (n *notes) inParens(text string) {
 	if text != "" {
-		n.dst = append(append(append(n.dst, " ("...), text...), ')')
+		n.dst = append(event.AppendText(append(n.dst, " ("...), text), ')')
 	}
 }
 

@@ -110,7 +110,7 @@ var (
 	Container = Column{Name: "container", Source: "concluded from cgroup",
 		Help: "the id of the owner's container",
 		Free: true, Header: "CONTAINER", Width: 12, Max: 64, Cut: CutEnd,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, placeOf(e).Container...) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Container) }}
 	Unit = Column{Name: "unit", Source: "concluded from cgroup",
 		Help: "the owner's innermost systemd unit",
 		Free: true, Header: "UNIT", Width: 20, Min: 8, Max: 40, Cut: CutEnd,
@@ -118,7 +118,7 @@ var (
 	Pod = Column{Name: "pod", Source: "concluded from cgroup",
 		Help: "the uid of the owner's Kubernetes pod",
 		Free: true, Header: "POD", Width: 36,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, placeOf(e).Pod...) }}
+		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Pod) }}
 	CloserPID = Column{Name: "closerpid", Source: "current->tgid",
 		Help:   "the process that closes the socket or its sending side; not always the owner",
 		Header: "CLOSERPID", Width: 9, Number: true, Of: Concluded, Data: closerPID}
