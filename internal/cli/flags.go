@@ -312,7 +312,7 @@ func (f *traceFlags) checkFrom(given func(name string) bool) error {
 // transitionsFlags are the flags of the command without a name.
 type transitionsFlags struct {
 	traceFlags
-	summary, raw bool
+	summary, raw, group bool
 }
 
 func (f *transitionsFlags) bind(flags *pflag.FlagSet) {
@@ -321,6 +321,7 @@ func (f *transitionsFlags) bind(flags *pflag.FlagSet) {
 }
 
 func (f *transitionsFlags) bindSubject(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.group, "group", false, "show connection by connection, each when it ends, with its states as a bar to scale; of table and wide")
 	flags.BoolVar(&f.summary, "summary", false, "end with a summary on stderr: why connections ended, percentiles of times, slowest handshakes")
 	flags.BoolVar(&f.raw, "raw", false, "show what the tracepoint says, states set anew without a change included, and nothing more")
 }

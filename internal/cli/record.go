@@ -97,7 +97,7 @@ func (a *app) record(ctx context.Context, path string, flags *recordFlags, given
 	if err != nil {
 		return err
 	}
-	show.silent = !given("output") && !flags.csv && !flags.wide
+	show.silent = !given("output") && !flags.csv && !flags.wide && !flags.group
 	switch {
 	case flags.onFailure && flags.ring == 0:
 		return usagef("--snapshot-on-failure without --ring: it writes a ring: give its size, such as --ring 100M")

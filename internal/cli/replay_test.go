@@ -70,6 +70,16 @@ func TestEveryRecordingInEveryFormat(t *testing.T) {
 	}
 }
 
+// TestEveryRecordingInBlocks compares with a golden.
+func TestEveryRecordingInBlocks(t *testing.T) {
+	inUTC(t)
+	var all strings.Builder
+	for _, file := range recordings(t) {
+		fmt.Fprintf(&all, "== %s\n%s\n", filepath.Base(file), replayOf(t, "replay", "--group", file))
+	}
+	golden.Check(t, "../../testdata/golden/rec/replay-group.txt", all.String())
+}
+
 // TestFormsReplayAlike converts each recording to each form and back, and replays
 // all of them.
 func TestFormsReplayAlike(t *testing.T) {
@@ -136,6 +146,7 @@ func scenario(t testing.TB, name string) []event.Event {
 func TestReplayIsAsLive(t *testing.T) {
 	for _, flags := range []string{
 		"-o table", "-o wide", "-o csv -t", "-o json", "-o bcc -T", "-o json --raw", "-o json -n 3", "-o table --summary",
+		"--group", "--group -n 3", "--group -w --role client",
 	} {
 		for _, file := range recordings(t) {
 			name := strings.TrimSuffix(filepath.Base(file), ".rec")

@@ -28,6 +28,7 @@ func (a *app) openTarget(flags *viewFlags, show *show, pids bool) (*target, erro
 	t := &target{app: a, sink: nothing{}, taken: new(atomic.Uint64)}
 	options := flags.options(a)
 	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
+	options.MaxConns = int(flags.maxConns)
 	options.Out = countingWriter{a.stdout, t.taken}
 	resolver, err := flags.columnFlags.apply(a, show.format, &options)
 	if err != nil {
@@ -44,6 +45,7 @@ func (a *app) openTarget(flags *viewFlags, show *show, pids bool) (*target, erro
 	}
 	if !show.silent || t.file != nil {
 		t.sink = show.format.New(options)
+		show.ends, _ = t.sink.(pipeline.Stage) // of blocks alone
 	}
 	if t.file != nil {
 		t.sink = headed{t.sink}

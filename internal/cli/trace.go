@@ -60,6 +60,8 @@ type show struct {
 	keep func(*event.Event) bool
 	// names looks up those of remote ends before they are shown; nil: not needed.
 	names pipeline.Stage
+	// ends shows connections that have ended beside what is counted; nil: nobody does.
+	ends pipeline.Stage
 	// summary says that one is wanted at the end.
 	summary bool
 	// reasons is the flag that goes by the reasons of ends; empty: none does.
@@ -87,7 +89,10 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 		}
 		s.subject, s.keep = output.OfRaw, isRaw
 	}
-	return s, nil
+	if f.group {
+		s.format, err = f.grouped(format)
+	}
+	return s, err
 }
 
 // trace runs a live trace to its end. The recorder is nil if nothing is recorded.

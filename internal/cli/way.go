@@ -52,6 +52,9 @@ func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *vie
 			w.sink = summing{sink, w.summer.sum}
 		}
 	}
+	if show.ends != nil {
+		w.stages = append(w.stages, show.ends)
+	}
 	w.stages = append(w.stages, keeper(show.keep))
 	return w
 }

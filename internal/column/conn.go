@@ -145,6 +145,9 @@ func inState(s event.State, name, header, help string) *Column {
 		Text: func(dst []byte, e *event.Event, _ *State) []byte { return appendTime(dst, e.Times[s], 3) }}
 }
 
+// AppendMillis appends a time in milliseconds as tables have it; nothing for zero.
+func AppendMillis(dst []byte, d time.Duration) []byte { return appendTime(dst, d, 3) }
+
 // appendTime appends a time in milliseconds, with so many digits behind the
 // point; nothing for zero.
 func appendTime(dst []byte, d time.Duration, digits int) []byte {

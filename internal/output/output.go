@@ -38,6 +38,9 @@ type Options struct {
 	// column.State has them; nil: none is wanted.
 	Names    func(netip.Addr) string
 	Services func(port uint16, datagram bool) string
+	// MaxConns is how many connections a grouped format holds at a time, at
+	// least one.
+	MaxConns int
 }
 
 // Subject is what a format shows.
@@ -68,6 +71,8 @@ type Format struct {
 	HasElapsed, HasWide, HasCSV bool
 	// HasAll says that it has every subject, and not only transitions.
 	HasAll bool
+	// HasBlocks says that it can show connections one after the other, see Grouped.
+	HasBlocks bool
 	// Columns are those that it has by default; nil if there is nothing to
 	// choose.
 	Columns func(Options) []*column.Column
@@ -79,8 +84,8 @@ type Format struct {
 
 // Formats are all there are, the default first.
 var Formats = []Format{
-	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, HasAll: true, Columns: tableColumns, New: newTable},
-	{Name: "wide", Help: "more columns: whole IPv6 addresses, who was on the CPU, who closed, container, ...", HasElapsed: true, HasWide: true, HasAll: true, Columns: wideColumns, New: newWide},
+	{Name: "table", Help: "columns to read, fitted to the terminal", HasElapsed: true, HasWide: true, HasAll: true, HasBlocks: true, Columns: tableColumns, New: newTable},
+	{Name: "wide", Help: "more columns: whole IPv6 addresses, who was on the CPU, who closed, container, ...", HasElapsed: true, HasWide: true, HasAll: true, HasBlocks: true, Columns: wideColumns, New: newWide},
 	{Name: "csv", Help: "all columns as comma-separated values (RFC 4180)", HasElapsed: true, HasWide: true, HasCSV: true, HasAll: true, Columns: dataColumns, New: newCSV},
 	{Name: "json", Help: "all columns, one JSON object a line", HasElapsed: true, HasAll: true, Columns: dataColumns, Typed: true, New: newJSON},
 	{Name: "logfmt", Help: "all columns, a line of key=value each", HasElapsed: true, HasAll: true, Columns: dataColumns, Typed: true, New: newLogfmt},

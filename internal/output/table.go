@@ -190,17 +190,30 @@ func (t *table) putHeader() error {
 
 // Write implements pipeline.Sink.
 func (t *table) Write(e *event.Event) error {
-	switch e.Kind {
-	case event.KindLost:
+	switch {
+	case e.Kind == event.KindLost:
 		return t.put(t.appendLost(t.lines, e))
-	case event.KindOwner, event.KindResetSent, event.KindResetReceived: // the lines to come tell
+	case !hasLine(e):
 		return nil
-	case event.KindRetransmit:
-		if e.OldState != event.SynSent && e.OldState != event.SynRecv {
-			return nil // there may be many, and the connection's last line has their number
-		}
 	}
-	line := t.lines
+	return t.put(t.appendLine(t.lines, e))
+}
+
+// hasLine tells whether a person wants to see the event.
+func hasLine(e *event.Event) bool {
+	switch e.Kind {
+	case event.KindOwner, event.KindResetSent, event.KindResetReceived: // the lines to come tell
+		return false
+	case event.KindRetransmit:
+		// Of data there may be many, and the connection's last line has their number.
+		return e.OldState == event.SynSent || e.OldState == event.SynRecv
+	}
+	return true
+}
+
+// appendLine appends the event's line, and its note in one of its own if there is
+// no column for it.
+func (t *table) appendLine(line []byte, e *event.Event) []byte {
 	groups := column.GroupsOf(e)
 	for i, c := range t.layout.Columns {
 		text := c.Text
@@ -225,7 +238,7 @@ func (t *table) Write(e *event.Event) error {
 	if t.below {
 		line = t.appendNote(line, e)
 	}
-	return t.put(line)
+	return line
 }
 
 // noteIndent begins a note that stands in a line of its own.

@@ -20,17 +20,25 @@ func appendWho(dst []byte, e *event.Event) []byte {
 // as far as it is known which is which. A listener has one.
 func appendEnds(dst []byte, e *event.Event) []byte {
 	dst = appendEnd(dst, e.Local)
-	if e.Role == event.RoleListener || e.Remote.Port() == 0 {
+	if !hasRemote(e) {
 		return dst
 	}
-	arrow := " -- "
-	switch e.Role {
+	dst = append(append(append(dst, ' '), arrowOf(e.Role)...), ' ')
+	return appendEnd(dst, e.Remote)
+}
+
+// hasRemote tells whether there is another end than the local one.
+func hasRemote(e *event.Event) bool { return e.Role != event.RoleListener && e.Remote.Port() != 0 }
+
+// arrowOf stands between the local end and the remote one.
+func arrowOf(role event.Role) string {
+	switch role {
 	case event.RoleClient:
-		arrow = " -> "
+		return "->"
 	case event.RoleServer:
-		arrow = " <- "
+		return "<-"
 	}
-	return appendEnd(append(dst, arrow...), e.Remote)
+	return "--"
 }
 
 // appendEnd appends an end; a port that the kernel has not chosen yet is "-".
