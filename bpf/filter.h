@@ -28,9 +28,9 @@ struct {
 
 /* An address, or how those of a network begin, in the set of an end. */
 struct prefix {
-	__u32 length;	      /* of what follows, in bits */
-	__u32 end;	      /* enum end */
-	__u8 addr[16] __attribute__((aligned(8))); /* IPv4 as mapped */
+	__u32 length; /* of what follows, in bits */
+	__u32 end;    /* enum end */
+	__u8 addr[16] __attribute__((aligned(8))); /* IPv4 as mapped; for copy16 */
 };
 
 /*
