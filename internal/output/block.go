@@ -16,7 +16,7 @@ import (
 // lines of its events, its states as a bar with their times, and why it ended, or
 // instead of that what is said here.
 func (g *group) putBlock(c *connection, e *event.Event, instead string) error {
-	w := g.wrapped(append(g.lines, '\n'))
+	w := g.wrapped(append(g.lines, '\n'), "")
 	g.appendHead(w, e)
 	if life := column.MS.Text(nil, e, &g.state); len(life) > 0 {
 		w.part(string(life) + " ms")
@@ -86,7 +86,7 @@ func (g *group) appendBar(dst []byte, e *event.Event) []byte {
 	if len(dst) == start {
 		return dst[:start-len(blockIndent)]
 	}
-	w := g.wrapped(append(append(dst, '\n'), blockIndent...))
+	w := g.wrapped(append(dst, '\n'), blockIndent)
 	for _, s := range inOrder {
 		if cells[s] > 0 {
 			w.shaded(string(g.appendShade(nil, s, 1)), nameOf(s)+" "+string(column.AppendMillis(nil, e.Times[s])))
@@ -143,12 +143,10 @@ func (g *group) appendNoteOf(dst []byte, e *event.Event, instead string) []byte 
 		note = string(column.Why.Data(nil, e, &g.state))
 	}
 	failed := g.options.Color && instead == "" && e.End.Reason.IsFailure()
-	dst = append(dst, blockIndent...)
+	w := g.wrapped(dst, blockIndent)
 	if failed {
-		dst = append(dst, colorOfPhase[event.PhaseFailed]...)
+		w.dst = append(w.dst, colorOfPhase[event.PhaseFailed]...)
 	}
-	w := g.wrapped(dst)
-	w.used = len(blockIndent)
 	for word := range strings.FieldsSeq(note) {
 		w.word(word)
 	}
@@ -181,10 +179,15 @@ type wrapped struct {
 	begun bool // it has a part
 }
 
-func (g *group) wrapped(dst []byte) *wrapped { return &wrapped{dst: dst, width: g.room()} }
+// wrapped begins a text behind what its first line is indented by.
+func (g *group) wrapped(dst []byte, indent string) *wrapped {
+	return &wrapped{dst: append(dst, indent...), width: g.room(), used: len(indent)}
+}
 
-// part adds a part, two spaces behind the one before; word adds one a space behind.
+// part adds a part, two spaces behind the one before.
 func (w *wrapped) part(text string) { w.add("  ", "", text) }
+
+// word adds a part a space behind the one before.
 func (w *wrapped) word(text string) { w.add(" ", "", text) }
 
 // shaded adds a part behind its shade, which is a character and its colours.

@@ -122,7 +122,7 @@ func (g *group) alone(e *event.Event) error {
 	if !hasLine(e) {
 		return nil
 	}
-	w := g.wrapped(append(g.lines, '\n'))
+	w := g.wrapped(append(g.lines, '\n'), "")
 	w.part(string(column.Time.Text(nil, e, &g.state)))
 	g.appendHead(w, e)
 	w.part(string(column.Why.Data(nil, e, &g.state)))
