@@ -6,6 +6,8 @@ import "tcpstates/internal/output"
 func (f *transitionsFlags) grouped(format output.Format) (output.Format, error) {
 	grouped, has := format.Grouped()
 	switch {
+	case format.Raw:
+		return grouped, usagef("--group with -o %s: that tool shows transitions alone: use table or wide", format.Name)
 	case !has:
 		return grouped, usagef("--group with -o %s: a program groups its lines itself, by sock: use table or wide", format.Name)
 	case f.raw:

@@ -54,7 +54,7 @@ func (a *app) newRecord() *cobra.Command {
 		Long: `tcpstates record writes every event to a file, with owners, containers and the
 sockets that exist when it begins, until Ctrl-C. tcpstates replay FILE, and conns
 and list with --from FILE, then show what they would have shown live: on any
-machine, without root. FILE - is stdout. With -o it also shows what it records.
+machine, without root. FILE - is stdout. With -o or --group it also shows what it records.
 
 With --ring it keeps the newest events alone, in memory, and writes them when it
 ends; with --snapshot-on-failure when a connection has ended badly: refused,
@@ -104,7 +104,7 @@ func (a *app) record(ctx context.Context, path string, flags *recordFlags, given
 	case flags.onFailure && show.subject == output.OfRaw:
 		return usagef("--snapshot-on-failure with what the tracepoint says alone, which judges no end: leave out --raw, -o bcc and -o libbpf")
 	case path == "-" && (!show.silent || flags.onFailure):
-		return usagef("record - with -o or --snapshot-on-failure: stdout takes the recording alone: name a file")
+		return usagef("record - with -o, --group or --snapshot-on-failure: stdout takes the recording alone: name a file")
 	}
 	if show.silent {
 		show.what = "transitions recorded"

@@ -80,6 +80,25 @@ func TestEveryRecordingInBlocks(t *testing.T) {
 	golden.Check(t, "../../testdata/golden/rec/replay-group.txt", all.String())
 }
 
+// TestBlocksCountTransitions: the ends of connections are shown, and do not count.
+func TestBlocksCountTransitions(t *testing.T) {
+	file, live, said := recordedBy(t, &fake{events: scenario(t, "active-close")}, "--group", "--duration", "30ms")
+	if want := "tcpstates: 12 transitions shown, "; strings.Count(live, "\n\n") != 3 || !strings.Contains(said, want) {
+		t.Errorf("live:\n%s%s", live, said)
+	}
+	for _, test := range []struct {
+		count        string
+		shown, ended int
+	}{{"12", 12, 3}, {"11", 11, 3}, {"5", 5, 0}} {
+		var out bytes.Buffer
+		code, said := runCommand(t, &fake{}, &out, "replay", "--group", "-n", test.count, file)
+		if code != exitDone || !strings.Contains(said, fmt.Sprintf("tcpstates: %d transitions shown, ", test.shown)) ||
+			strings.Count(out.String(), "\n\n") != 3 || strings.Count(out.String(), " closed first\n")+strings.Count(out.String(), "not ended") < test.ended {
+			t.Errorf("-n %s: exit code %d\n%s%s", test.count, code, &out, said)
+		}
+	}
+}
+
 // TestFormsReplayAlike converts each recording to each form and back, and replays
 // all of them.
 func TestFormsReplayAlike(t *testing.T) {

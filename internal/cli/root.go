@@ -28,6 +28,7 @@ stands before a duration whose beginning was before the trace.`,
   tcpstates -L 80,443               connections to this machine's web server
   tcpstates -D 5432 --duration 1m   connections to a database, for a minute
   tcpstates -o json | jq .          one JSON object a line
+  tcpstates --group                 connection by connection, with its states as a bar
   tcpstates conns --failed          one line for each connection that failed
   tcpstates -o bcc -T               as BCC's tcpstates prints it`,
 		Version:       version,

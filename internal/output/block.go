@@ -3,6 +3,7 @@ package output
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ func (g *group) putBlock(c *connection, e *event.Event, instead string) error {
 		lines = append(lines, " lines left out --\n"...)
 	}
 	lines = append(lines, c.end...)
-	return g.put(g.appendNoteOf(g.appendBar(lines, e), e, instead))
+	return g.put(g.appendNoteOf(g.appendBar(lines, e, c.sequence()), e, instead))
 }
 
 // appendHead appends who a connection belongs to, its ends and its role.
@@ -67,18 +68,27 @@ var shades = [...]string{
 
 // inOrder are the states as a connection goes through them, each once at most (RFC
 // 9293, 3.3.2).
-var inOrder = [...]event.State{
-	0, event.Listen, event.SynSent, event.NewSynRecv, event.SynRecv, event.Established, event.FinWait1, event.FinWait2,
+var inOrder = []event.State{
+	event.Listen, event.SynSent, event.NewSynRecv, event.SynRecv, event.Established, event.FinWait1, event.FinWait2,
 	event.Closing, event.CloseWait, event.LastAck,
+}
+
+// sequence are the states in the order of a bar. Times that are not known lie before
+// the trace, or where its beginning was seen as a rule in the end, with a minisock.
+func (c *connection) sequence() []event.State {
+	if c.before {
+		return slices.Insert(slices.Clone(inOrder), 0, 0)
+	}
+	return append(slices.Clone(inOrder), 0)
 }
 
 // appendBar appends a connection's states as a bar to scale, and below it what they
 // are; nothing if no time is known.
-func (g *group) appendBar(dst []byte, e *event.Event) []byte {
+func (g *group) appendBar(dst []byte, e *event.Event, sequence []event.State) []byte {
 	cells := lengths(&e.Times, g.room()-len(blockIndent))
 	dst = append(dst, blockIndent...)
 	start := len(dst)
-	for _, s := range inOrder {
+	for _, s := range sequence {
 		if cells[s] > 0 {
 			dst = g.appendShade(dst, s, cells[s])
 		}
@@ -87,7 +97,7 @@ func (g *group) appendBar(dst []byte, e *event.Event) []byte {
 		return dst[:start-len(blockIndent)]
 	}
 	w := g.wrapped(append(dst, '\n'), blockIndent)
-	for _, s := range inOrder {
+	for _, s := range sequence {
 		if cells[s] > 0 {
 			w.shaded(string(g.appendShade(nil, s, 1)), nameOf(s)+" "+string(column.AppendMillis(nil, e.Times[s])))
 		}

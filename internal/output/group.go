@@ -216,7 +216,7 @@ func (g *group) finish(e *event.Event) error {
 		c = c.previous
 	}
 	if c == nil {
-		c = &connection{} // all its transitions were filtered out
+		c = &connection{before: true} // all its transitions were filtered out
 	}
 	g.forget(c)
 	return g.putBlock(c, e, "")
