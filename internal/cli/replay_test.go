@@ -397,7 +397,7 @@ func TestHostileRecording(t *testing.T) {
 			var out bytes.Buffer
 			args := append(strings.Fields(command), file, "-o", format.Name)
 			if format.Name == "table" {
-				args = append(args, "--columns", "+container,+pod,+unit,+cgroup,+source,+family")
+				args = append(args, "--columns", "+container,+pod,+unit,+cgroup,+family")
 			}
 			code, said := runCommand(t, &fake{}, &out, args...)
 			if code != exitDone || out.Len() == 0 {

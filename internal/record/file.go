@@ -15,6 +15,11 @@ import (
 //	        zstd (RFC 8878)
 //
 // The checksums are CRC-32C (RFC 3720, B.4).
+//
+// The version goes up with each kind of event, field, state or kind of block that is
+// new, and with each change of what is foreseen (said.foresee): a reader refuses what
+// is newer than itself as a whole, and reads all that is older. Only the JSON of
+// start and stop may grow without, by what can be left out.
 const (
 	magic      = "tcpstRec"
 	version    = 1

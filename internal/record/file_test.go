@@ -225,6 +225,51 @@ func TestDamagedStart(t *testing.T) {
 	}
 }
 
+// TestDamagedStartBeforeTheStop has nothing else between.
+func TestDamagedStartBeforeTheStop(t *testing.T) {
+	damaged := recordingOf(t, nil, 10)
+	damaged[headerSize+blockHeadSize+3] ^= 1
+	_, r, err := readAll(t, damaged)
+	if err != nil || r.Damage() != (Damage{Blocks: 1}) || r.Stop() == nil || *r.Stop() != aStop {
+		t.Errorf("%v, damage %+v, stop %+v", err, r.Damage(), r.Stop())
+	}
+}
+
+// TestUnknownBlocksAreDamage: what they held is missing.
+func TestUnknownBlocksAreDamage(t *testing.T) {
+	var out bytes.Buffer
+	w, err := NewWriter(&out, aStart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.tell(blockStop+1, 1, aStop), w.tell(blockStart, 1, aStart), w.Stop(aStop)); err != nil {
+		t.Fatal(err)
+	}
+	if _, r, err := readAll(t, out.Bytes()); err != nil || r.Damage() != (Damage{Blocks: 2}) {
+		t.Errorf("%v, damage %+v", err, r.Damage())
+	}
+}
+
+// TestDamagedBlocksAreCounted: each on its own, whatever of it is damaged.
+func TestDamagedBlocksAreCounted(t *testing.T) {
+	damaged := recordingOf(t, scenarios(t)[:40], 10)
+	marks := 0
+	for at := headerSize; at < len(damaged)-len(mark); at++ {
+		if string(damaged[at:at+len(mark)]) != mark {
+			continue
+		}
+		switch marks++; marks {
+		case 2, 4:
+			damaged[at+5] ^= 1 // the head
+		case 3:
+			damaged[at+blockHeadSize] ^= 1 // what is stored
+		}
+	}
+	if got, r, err := readAll(t, damaged); err != nil || r.Damage() != (Damage{Blocks: 3}) || len(got) != 10 {
+		t.Errorf("%v, %d events, damage %+v", err, len(got), r.Damage())
+	}
+}
+
 func TestRecordingRoundTrip(t *testing.T) {
 	want := eventsOfAllKinds(t)
 	for _, perBlock := range []int{1, 7, 1 << 30} {
@@ -301,6 +346,25 @@ func TestDamagedRecording(t *testing.T) {
 		if len(got) != len(want) && r.Damage() == (Damage{}) {
 			t.Fatalf("%d events of %d, and no damage", len(got), len(want))
 		}
+	}
+}
+
+// TestPending reads a pipe that stays open: what has come of it is to be had at once.
+func TestPending(t *testing.T) {
+	for _, text := range []string{"lost lost=1\n", "{\"type\":\"lost\"}\n"} {
+		in, out := io.Pipe()
+		go func() { _, _ = io.WriteString(out, text+text+text[:5]) }()
+		r, err := Open(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e event.Event
+		for _, want := range []bool{true, false} {
+			if err := r.Read(&e); err != nil || r.Pending() != want {
+				t.Errorf("%q: %v, pending: %v", text, err, r.Pending())
+			}
+		}
+		in.Close()
 	}
 }
 

@@ -54,13 +54,16 @@ func newReader(in *bufio.Reader) (*Reader, error) {
 		return nil, fmt.Errorf("it is of version %d, and this tcpstates reads up to %d: read it with a newer one", v, version)
 	}
 	_, _ = r.in.Discard(headerSize) // it was there to be seen
-	switch what, err := r.next(); {
+	what, err := r.next()
+	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		return nil, err
 	case what == blockStart && json.Unmarshal(r.content, &r.start) == nil:
-	default: // the rest can be read without, and had all to tell as far as is known
-		r.start = everything
+		return r, nil
+	case err == nil:
+		r.take(what)
 	}
+	r.start = everything // as far as is known, and the rest can be read without
 	return r, nil
 }
 
@@ -95,14 +98,19 @@ func (r *Reader) Read(e *event.Event) error {
 		if err != nil {
 			return err
 		}
-		if what == blockStop {
-			stop := new(Stop)
-			if json.Unmarshal(r.content, stop) != nil {
-				r.damage.Blocks++
-				continue
-			}
-			r.stop = stop
-		}
+		r.take(what)
+	}
+}
+
+// take notes what is in a block, of which only the first tells of the start.
+func (r *Reader) take(what byte) {
+	stop := new(Stop)
+	switch {
+	case what == blockEvents: // they are read one by one
+	case what == blockStop && json.Unmarshal(r.content, stop) == nil:
+		r.stop = stop
+	default:
+		r.damage.Blocks++
 	}
 }
 
@@ -128,6 +136,7 @@ func (r *Reader) next() (what byte, err error) {
 			r.skipToMark()
 			continue
 		}
+		skipped = false
 		_, _ = r.in.Discard(blockHeadSize)
 		r.stored = append(r.stored[:0], make([]byte, h.stored)...)
 		if _, err := io.ReadFull(r.in, r.stored); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -96,7 +96,7 @@ var ErrNoRecording = errors.New("it is no recording")
 // Open begins to read a recording in any of the forms. An error is
 // ErrNoRecording, that of a newer version, or in's.
 func Open(in io.Reader) (Source, error) {
-	buffered := bufio.NewReaderSize(in, 64<<10)
+	buffered := bufio.NewReaderSize(in, maxLine)
 	head, err := buffered.Peek(len(magic))
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):

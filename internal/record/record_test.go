@@ -97,7 +97,7 @@ func TestReadRefuses(t *testing.T) {
 		`{"type":"lost","comm":3}`:               "the field comm",
 		`{"lost":3}`:                             "the field type: it is missing",
 		`{"type":"lost"`:                         "line 1: unexpected end",
-		strings.Repeat("x", maxLine+1):           "line 1: bufio.Scanner: token too long",
+		strings.Repeat("x", maxLine+1):           "line 1: it is longer than the 65536 bytes",
 	} {
 		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", text, err, want)

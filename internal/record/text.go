@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -127,7 +128,7 @@ func (w *lineWriter) Flush() error { return w.out.Flush() }
 
 // Read reads text until its end: the events alone.
 func Read(r io.Reader) (all []event.Event, err error) {
-	lines := &lines{in: scanner(r)}
+	lines := &lines{in: bufio.NewReaderSize(r, maxLine)}
 	for {
 		var e event.Event
 		if err := lines.Read(&e); err == io.EOF {
@@ -142,15 +143,9 @@ func Read(r io.Reader) (all []event.Event, err error) {
 // maxLine bounds a line in bytes: the longest that is written has some paths.
 const maxLine = 64 << 10
 
-func scanner(r io.Reader) *bufio.Scanner {
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, maxLine)
-	return s
-}
-
 // lines reads a recording of lines, of either form.
 type lines struct {
-	in      *bufio.Scanner
+	in      *bufio.Reader // of maxLine
 	number  int
 	start   Start
 	started bool // the recording says how the trace began
@@ -160,9 +155,8 @@ type lines struct {
 
 // newLineReader begins to read lines. What does not begin with one is no
 // recording.
-func newLineReader(in io.Reader) (*lines, error) {
-	l := &lines{in: scanner(in)}
-	l.start = everything
+func newLineReader(in *bufio.Reader) (*lines, error) {
+	l := &lines{in: in, start: everything}
 	var first event.Event
 	switch err := l.Read(&first); {
 	case err == io.EOF:
@@ -174,8 +168,11 @@ func newLineReader(in io.Reader) (*lines, error) {
 	return l, nil
 }
 
-// Pending implements Source: a file has no pauses.
-func (l *lines) Pending() bool { return true }
+// Pending implements Source. From a pipe more may have to be waited for.
+func (l *lines) Pending() bool {
+	seen, _ := l.in.Peek(l.in.Buffered())
+	return l.ahead != nil || bytes.IndexByte(seen, '\n') >= 0
+}
 
 // Start implements Source.
 func (l *lines) Start() Start { return l.start }
@@ -193,22 +190,35 @@ func (l *lines) Read(e *event.Event) error {
 		*e, l.ahead = *l.ahead, nil
 		return nil
 	}
-	for l.in.Scan() {
-		l.number++
-		line := l.in.Bytes()
-		if len(line) == 0 || line[0] == '#' {
-			continue
+	for {
+		line, err := l.next()
+		if errors.Is(err, io.EOF) {
+			return io.EOF
 		}
-		if isEvent, err := l.parse(line, e); err != nil {
+		l.number++
+		isEvent := false
+		if err == nil && len(line) > 0 && line[0] != '#' {
+			isEvent, err = l.parse(line, e)
+		}
+		if err != nil {
 			return fmt.Errorf("line %d: %w", l.number, err)
-		} else if isEvent {
+		}
+		if isEvent {
 			return nil
 		}
 	}
-	if err := l.in.Err(); err != nil {
-		return fmt.Errorf("line %d: %w", l.number+1, err)
+}
+
+// next reads the next line, without its end. The last may have none.
+func (l *lines) next() ([]byte, error) {
+	line, err := l.in.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, fmt.Errorf("it is longer than the %d bytes that a line may have", maxLine)
+	case err != nil && len(line) == 0, err != nil && !errors.Is(err, io.EOF):
+		return nil, err
 	}
-	return io.EOF
+	return bytes.TrimRight(line, "\r\n"), nil
 }
 
 // parse reads a line, and tells whether it is an event.
