@@ -146,8 +146,11 @@ func TestRulesOnEveryRung(t *testing.T) {
 		here, there := kerneltest.NewNetns(t), kerneltest.NewNetns(t)
 		helper := kerneltest.StartHelper(t, here, "the-client")
 		rules := ruleCases(there.Inode, helper.PID())
-		if o.Transport.row.index == byPerf {
+		switch {
+		case o.Transport.row.index == byPerf:
 			rules = rules[len(rules)-2:] // all together and none: the programs differ in how they send alone
+		case kerneltest.Emulated(): // which takes ten times as long
+			rules = append(rules[:0:0], rules[len(rules)-6:]...)
 		}
 		// See TestScenariosAgreeOnEveryRung for why more than once.
 		for attempt := 1; !compareRules(t, o, rules, here, there, helper); attempt++ {
