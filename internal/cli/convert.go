@@ -54,7 +54,7 @@ func (a *app) convert(ctx context.Context, to string, paths []string) error {
 	if i < 0 {
 		return usagef("--to %s: there is no such form: it takes %s", strconv.Quote(to), orList(formWords()))
 	}
-	if paths[0] == paths[1] && paths[0] != "-" {
+	if sameFile(paths[0], paths[1]) {
 		return usagef("convert %s to itself: name another file to write", paths[0])
 	}
 	r, err := a.openReplay(ctx, paths[0])
@@ -75,6 +75,13 @@ func (a *app) convert(ctx context.Context, to string, paths []string) error {
 		return err
 	}
 	return r.tell()
+}
+
+// sameFile tells whether two paths lead to one file, which is there.
+func sameFile(a, b string) bool {
+	one, errOfOne := os.Stat(a)
+	other, errOfOther := os.Stat(b)
+	return errOfOne == nil && errOfOther == nil && one.Mode().IsRegular() && os.SameFile(one, other)
 }
 
 // formWords are the names of the forms.
@@ -105,6 +112,9 @@ func (r *replayed) copyTo(out io.Writer, form record.Form) error {
 		var e event.Event
 		if err = r.Read(&e); err == nil {
 			err = sink.Write(&e)
+		}
+		if err == nil && r.waits && !r.Pending() {
+			err = sink.Flush()
 		}
 	}
 	switch {

@@ -25,7 +25,7 @@ func (a *app) listRecorded(ctx context.Context, flags *listFlags, show shower) e
 	defer r.Close()
 	past := &past{asked: flags.at, sockets: map[uint64]event.Event{}}
 	if past.asked != "" {
-		if past.at, err = parseMoment(flags.at, time.Unix(0, r.Start().Wall)); err != nil {
+		if past.at, err = parseMoment(flags.at, time.Unix(0, r.began)); err != nil {
 			return usagef("--at %s: %v", flags.at, err)
 		}
 	}
@@ -35,8 +35,14 @@ func (a *app) listRecorded(ctx context.Context, flags *listFlags, show shower) e
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return nil // the user has seen enough
+	}
 	if past.asked == "" {
 		past.at = r.lastWall
+	}
+	if err := r.finish(); err != nil {
+		return err
 	}
 	if err := past.check(r); err != nil {
 		return err
@@ -49,11 +55,6 @@ func (a *app) listRecorded(ctx context.Context, flags *listFlags, show shower) e
 	}
 	fmt.Fprintf(a.stderr, "tcpstates: %s; at %s of %s\n",
 		countByState(listed), time.Unix(0, past.at).Format("15:04:05.000"), flags.from)
-	if flags.at != "" {
-		if err := r.finish(); err != nil {
-			return err
-		}
-	}
 	return r.tell()
 }
 
@@ -64,6 +65,7 @@ type past struct {
 	at      int64  // wall clock: those until then do, if it is asked for
 	from    int64  // wall clock: when the older sockets were listed; 0: they were not
 	passed  int64  // wall clock of an event after at; 0: there was none
+	first   int64  // wall clock of the first event
 	sockets map[uint64]event.Event
 }
 
@@ -78,8 +80,15 @@ type untilPast struct {
 
 // Read implements pipeline.Source.
 func (u *untilPast) Read(e *event.Event) error {
+	nobodySays := u.began == 0
 	if err := u.replayed.Read(e); err != nil {
 		return err
+	}
+	if nobodySays && u.past.asked != "" {
+		u.past.at, _ = parseMoment(u.past.asked, time.Unix(0, u.began)) // it could be read before
+	}
+	if u.past.first == 0 {
+		u.past.first = e.Wall
 	}
 	if u.past.asked != "" && e.Wall > u.past.at && e.Kind != event.KindSocket {
 		u.past.passed = e.Wall
@@ -126,16 +135,16 @@ func (p *past) keep(e *event.Event) {
 
 // check refuses a time that the recording does not tell of.
 func (p *past) check(r *replayed) error {
-	began, ended := r.Start().Wall, r.lastWall
+	began, ended := r.began, r.lastWall
 	if stop := r.Stop(); stop != nil {
 		ended = max(ended, stop.Wall)
+		if stop.Dropped > 0 {
+			began = p.first
+		}
 	}
-	switch {
-	case p.asked == "":
-	case p.at < began:
-		return fmt.Errorf("--at %s: the recording begins at %s", p.asked, time.Unix(0, began).Format(time.DateTime))
-	case p.passed == 0 && p.at > ended:
-		return fmt.Errorf("--at %s: the recording ends at %s", p.asked, time.Unix(0, ended).Format(time.DateTime))
+	if p.asked != "" && (p.at < began || p.passed == 0 && p.at > ended) {
+		return fmt.Errorf("--at %s: the recording begins at %s, and ends at %s", p.asked,
+			time.Unix(0, began).Format(time.DateTime), time.Unix(0, ended).Format(time.DateTime))
 	}
 	if p.from == 0 {
 		fmt.Fprintln(r.app.stderr, "tcpstates: sockets that had no event are missing: those that existed before are not in the recording")

@@ -65,14 +65,14 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	if show.subject == output.OfRaw && !start.Raw {
 		fmt.Fprintln(a.stderr, "tcpstates: states that were set anew without a change are not in it: record them with --raw")
 	}
-	r.limit(start.Wall, time.Duration(flags.duration))
+	r.limit(time.Duration(flags.duration))
 
 	target, err := a.openTarget(flags, &show, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, target.close()) }()
-	way := a.newWay(r, nil, flags, show, target.sink, start.Owners)
+	way := a.newWay(r, []pipeline.Stage{keeper(isNoSocket)}, flags, show, target.sink, start.Owners)
 	if err := way.sink.Start(start.Start); err != nil {
 		return pipeline.Writing(err)
 	}
@@ -100,6 +100,10 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	return r.tell()
 }
 
+// isNoSocket keeps all but the sockets that existed before, of which a live trace
+// tells nothing but its recording.
+func isNoSocket(e *event.Event) bool { return e.Kind != event.KindSocket }
+
 // checkRecording refuses what the recording cannot show.
 func (f *viewFlags) checkRecording(path string, start record.Start, show show) error {
 	if show.reasons != "" && !start.Facts {
@@ -120,9 +124,11 @@ type replayed struct {
 	ctx      context.Context
 	path     string
 	file     io.Closer
+	waits    bool // for who writes it: it comes from a pipe
 	progress *progress
-	until    int64 // wall clock; 0: to the end
+	after    time.Duration // it ends so long after the recording began; 0: at its end
 
+	began    int64 // wall clock: of the first event, where the recording does not say
 	reads    uint64
 	lost     uint64
 	lastWall int64
@@ -137,10 +143,15 @@ func (a *app) openReplay(ctx context.Context, path string) (*replayed, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the recording: %w", err)
 		}
-		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-			size = info.Size()
-		}
 		in, r.file = file, file
+	}
+	if file, ok := in.(*os.File); ok {
+		info, err := file.Stat()
+		if r.waits = err != nil || !info.Mode().IsRegular(); !r.waits {
+			size = info.Size()
+		} else {
+			in = interruptible(ctx, in)
+		}
 	}
 	r.progress = a.newProgress("reading "+path, size)
 	source, err := record.Open(r.progress.reader(in))
@@ -148,8 +159,20 @@ func (a *app) openReplay(ctx context.Context, path string) (*replayed, error) {
 		r.file.Close()
 		return nil, r.failing(err)
 	}
-	r.Source = source
+	r.Source, r.began = source, source.Start().Wall
 	return r, nil
+}
+
+// interruptible gives what in has, which ends with ctx at the latest: reading from a
+// pipe cannot be called back.
+func interruptible(ctx context.Context, in io.Reader) io.Reader {
+	out, to := io.Pipe()
+	context.AfterFunc(ctx, func() { to.Close() })
+	go func() {
+		_, err := io.Copy(to, in)
+		to.CloseWithError(err)
+	}()
+	return out
 }
 
 // failing says of an error what was being read.
@@ -164,10 +187,11 @@ func (r *replayed) failing(err error) error {
 // Close closes the file.
 func (r *replayed) Close() { r.file.Close() }
 
-// limit ends the replay so long after the recording began; zero means never.
-func (r *replayed) limit(began int64, after time.Duration) {
-	if after > 0 {
-		r.until = began + int64(after)
+// limit ends the replay so long after the recording began; zero means never. What was
+// to last no longer is shown to its end, which comes a little later.
+func (r *replayed) limit(after time.Duration) {
+	if lasts := r.Start().Lasts; lasts == 0 || after < lasts {
+		r.after = after
 	}
 }
 
@@ -188,7 +212,11 @@ func (r *replayed) Read(e *event.Event) error {
 		return err
 	case err != nil:
 		return r.failing(err)
-	case r.until != 0 && e.Wall > r.until:
+	}
+	if r.began == 0 {
+		r.began = e.Wall
+	}
+	if r.after > 0 && e.Wall > r.began+int64(r.after) {
 		return io.EOF
 	}
 	r.lastWall = e.Wall
@@ -196,14 +224,18 @@ func (r *replayed) Read(e *event.Event) error {
 	return nil
 }
 
-// finish reads on to where the recording accounts for itself.
+// finish reads on to where the recording accounts for itself, unless that can take
+// as long as somebody records.
 func (r *replayed) finish() error {
-	for r.until = 0; ; {
+	if r.waits {
+		return nil
+	}
+	for r.after = 0; ; {
 		var e event.Event
-		if err := r.Source.Read(&e); errors.Is(err, io.EOF) {
+		if err := r.Read(&e); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return r.failing(err)
+			return err
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"tcpstates/internal/event"
 )
@@ -24,6 +25,8 @@ type Start struct {
 	Less    string `json:"less,omitempty"`
 	// Raw says that states which were set anew without a change are in it.
 	Raw bool `json:"raw,omitempty"`
+	// Lasts is how long the trace was to last; zero means until somebody ends it.
+	Lasts time.Duration `json:"lasts,omitempty"`
 	// Forks says that new processes are in it.
 	Forks bool `json:"forks,omitempty"`
 }
