@@ -56,6 +56,9 @@ sockets that exist when it begins, until Ctrl-C. tcpstates replay FILE, and conn
 and list with --from FILE, then show what they would have shown live: on any
 machine, without root. FILE - is stdout. With -o or --group it also shows what it records.
 
+Filters that the kernel does not decide, such as --comm and --role, choose what is
+shown, and the file has more: record says so, and replay takes them again.
+
 With --ring it keeps the newest events alone, in memory, and writes them when it
 ends; with --snapshot-on-failure when a connection has ended badly: refused,
 reset, timed out, ...`,

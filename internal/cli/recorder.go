@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,8 @@ type recorder struct {
 	counted *counter // bytes written
 	lost    uint64
 	events  uint64
+	kept    uint64 // events that the last snapshot has
+	over    bool   // nothing more is to be written, or can be
 
 	// older are the sockets that existed before, which who lists them leaves here.
 	older atomic.Pointer[[]event.Event]
@@ -69,6 +72,7 @@ func (r *recorder) open() error {
 
 // failing says of an error what was being done.
 func (r *recorder) failing(err error) error {
+	r.over = r.over || err != nil
 	if err == nil || r.path == "-" {
 		return err
 	}
@@ -79,9 +83,8 @@ func (r *recorder) failing(err error) error {
 	return fmt.Errorf("write the recording %s: %w", r.path, err)
 }
 
-// begin begins the recording of a trace by the source. forks says that new processes
-// are told.
-func (r *recorder) begin(start event.Start, source tracer, show show, forks bool) error {
+// begin begins the recording of a trace by the source.
+func (r *recorder) begin(start event.Start, source tracer, show show, flags *traceFlags) error {
 	if r == nil {
 		return nil
 	}
@@ -91,7 +94,7 @@ func (r *recorder) begin(start event.Start, source tracer, show show, forks bool
 	knows := source.Knows()
 	r.start = record.Start{
 		Start: start, Sockets: knows.Sockets, Facts: knows.Facts, Owners: knows.Owners, Less: knows.Less,
-		Raw: show.subject == output.OfRaw, Forks: forks,
+		Raw: show.subject == output.OfRaw, Forks: flags.tree, Lasts: time.Duration(flags.duration),
 	}
 	r.counted = &counter{Writer: r.file}
 	to := io.Writer(r.counted)
@@ -143,6 +146,21 @@ func (r *recorder) watch(w *way) {
 	if r != nil && r.onFailure {
 		w.stages = append(w.stages, failures{r})
 	}
+	if r != nil && r.ring == nil && isPipe(r.file) {
+		w.sink = prompt{w.sink, r}
+	}
+}
+
+// prompt is a sink that has the recording flushed with it: who reads a pipe need not
+// wait for a block to be full.
+type prompt struct {
+	pipeline.Sink
+	recorder *recorder
+}
+
+// Flush implements pipeline.Sink.
+func (p prompt) Flush() error {
+	return errors.Join(p.recorder.failing(p.recorder.sink.Flush()), p.Sink.Flush())
 }
 
 // failures is the stage that tells the recorder of them.
@@ -169,10 +187,13 @@ func (r *recorder) snapshot(stop record.Stop) error {
 	if err := r.sink.Flush(); err != nil {
 		return r.failing(err)
 	}
-	if err := r.rewind(); err != nil {
-		return r.failing(err)
+	if r.snapshots > 0 {
+		if err := r.rewind(); err != nil {
+			return r.failing(err)
+		}
 	}
 	stop.Dropped = r.ring.Dropped()
+	r.kept = r.events - stop.Dropped
 	r.counted.n = 0
 	_, err := r.ring.WriteTo(r.counted)
 	if err == nil {
@@ -200,6 +221,7 @@ func (r *recorder) stop(stop event.Stop) error {
 	if r == nil {
 		return nil
 	}
+	r.over = true
 	whole := record.Stop{Stop: stop}
 	whole.Shown = 0
 	var err error
@@ -212,12 +234,35 @@ func (r *recorder) stop(stop event.Stop) error {
 	return err
 }
 
+// breakOff ends the recording of a trace that an error has ended: what is in memory is
+// worth keeping all the same.
+func (r *recorder) breakOff(now int64) error {
+	if r == nil || r.over {
+		return nil
+	}
+	return r.stop(event.Stop{Wall: now, Lost: r.lost, MissedUnknown: true})
+}
+
 // close gives the file back; its error is the disk's.
 func (r *recorder) close() error {
 	if file, ok := r.file.(*os.File); ok && r.path != "-" {
 		return r.failing(file.Close())
 	}
 	return nil
+}
+
+// tellMore says that the file has more than the filters choose which user space
+// decides.
+func (r *recorder) tellMore(names []string) {
+	if r == nil || len(names) == 0 {
+		return
+	}
+	choose, them := " chooses", "it"
+	if len(names) > 1 {
+		choose, them = " choose", "them"
+	}
+	fmt.Fprintf(r.stderr, "tcpstates: the recording has more than --%s%s: give %s to replay, too\n",
+		strings.Join(names, " and --"), choose, them)
 }
 
 // tell tells the user what is in the file.
@@ -229,15 +274,19 @@ func (r *recorder) tell() {
 		fmt.Fprintf(r.stderr, "tcpstates: no connection has ended badly: %s is empty\n", r.path)
 		return
 	}
+	what := r.path
+	if what == "-" {
+		what = "the recording"
+	}
 	kept := r.events
 	text := ""
 	if r.ring != nil {
-		kept -= r.ring.Dropped()
+		kept = r.kept
 		text = fmt.Sprintf("; %d older ones had no room, see --ring", r.ring.Dropped())
 	}
 	each := 0.0
 	if kept > 0 {
 		each = float64(r.counted.n) / float64(kept)
 	}
-	fmt.Fprintf(r.stderr, "tcpstates: %s has %d events in %d bytes, %.1f each%s\n", r.path, kept, r.counted.n, each, text)
+	fmt.Fprintf(r.stderr, "tcpstates: %s has %d events in %d bytes, %.1f each%s\n", what, kept, r.counted.n, each, text)
 }

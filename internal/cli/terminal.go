@@ -36,17 +36,23 @@ func wantsColor(w io.Writer, getenv func(string) string) bool {
 	return ok && isTerminal(file) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 }
 
+// isPipe tells whether somebody else reads what is written to w.
+func isPipe(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0
+}
+
 // onHangup calls f when nobody reads any more what is written to w, if w is a
 // pipe: a program that waits for an event would else never learn of it.
 func onHangup(w io.Writer, f func()) {
-	file, ok := w.(*os.File)
-	if !ok {
+	if !isPipe(w) {
 		return
 	}
-	info, err := file.Stat()
-	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
-		return
-	}
+	file := w.(*os.File)
 	go func() {
 		fds := []unix.PollFd{{Fd: int32(file.Fd())}}
 		for {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -149,7 +150,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		Backend: source.Backend(),
 	}
 	// While the process has the right to.
-	if err := recorder.begin(start, source, show, flags.tree); err != nil {
+	if err := recorder.begin(start, source, show, flags); err != nil {
 		return err
 	}
 	// While no other goroutine needs a capability.
@@ -162,14 +163,18 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 			"please report it with the output of tcpstates doctor --json")
 		flags.notef(a, "%v", err)
 	}
-	flags.noteRest(a, append(rest, source.Undecided()...))
+	rest = append(rest, source.Undecided()...)
+	slices.Sort(rest)
+	rest = slices.Compact(rest)
+	flags.noteRest(a, rest)
+	recorder.tellMore(rest)
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
 
 	run := a.newRun(source, seed, processes, flags, show, target, recorder)
 	defer run.close()
 	stop, err := run.pump(ctx, start)
 	if err != nil {
-		return err
+		return errors.Join(err, recorder.breakOff(a.clock.Now()))
 	}
 	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
 		fmt.Fprintln(a.stderr) // Ctrl-C has left its ^C on the line
