@@ -263,11 +263,35 @@ func TestEndsThatNobodyTells(t *testing.T) {
 	}
 }
 
+// TestWhatFollowsTheEnd has no block, and is not kept.
+func TestWhatFollowsTheEnd(t *testing.T) {
+	g := newGrouping(t, "table", Options{MaxConns: 10})
+	one, end := life(1, 0)
+	one[2].NewState, end.NewState = event.TimeWait, event.TimeWait
+	g.take(t, append(one, end)...)
+	over := hop(64*time.Second, 60*time.Second, event.TimeWait, event.Close, "10.0.0.1:40000", "10.0.0.2:443", event.Process{})
+	over.Cookie, over.Derived = 1, true
+	owner := over
+	owner.Kind = event.KindOwner
+	g.take(t, over, owner)
+	if err := g.Stop(event.Stop{}); err != nil {
+		t.Fatal(err)
+	}
+	if out := g.out.String(); len(g.conns) != 0 || len(headsOf(out)) != 1 || strings.Contains(out, "TIME_WAIT   -> CLOSE") {
+		t.Errorf("%d are kept:\n%s", len(g.conns), out)
+	}
+}
+
 func TestTooManyConnections(t *testing.T) {
 	g := newGrouping(t, "table", Options{MaxConns: 2})
 	for cookie := range uint64(5) {
 		one, _ := life(cookie+1, time.Duration(cookie))
-		g.take(t, one[:2]...)
+		g.take(t, one[0])
+		if oldest := g.conns[1]; oldest == nil { // which is never the quietest
+			t.Fatalf("the first is gone with that of %d", cookie+1)
+		}
+		first, _ := life(1, 0)
+		g.take(t, first[1])
 	}
 	if g.quiet.Len() != 2 || len(g.conns) != 2 {
 		t.Errorf("%d are kept", g.quiet.Len())
