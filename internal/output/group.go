@@ -91,13 +91,12 @@ func (g *group) Write(e *event.Event) error {
 		return g.put(g.appendLost(append(g.lines, '\n'), e))
 	}
 	c := g.conns[e.Socket()]
-	if c == nil && e.Kind != event.KindTransition {
+	switch {
+	case c == nil && e.Kind != event.KindTransition:
 		return g.alone(e)
-	}
-	if c == nil && e.OldState == event.TimeWait { // the block was written when it had ended
-		return nil
-	}
-	if c == nil || begins(e) {
+	case e.OldState == event.TimeWait && (c == nil || c.last.NewState != event.TimeWait):
+		return nil // the block was written when it had ended
+	case c == nil || begins(e):
 		var err error
 		if c, err = g.begin(e); err != nil {
 			return err
@@ -111,7 +110,7 @@ func (g *group) Write(e *event.Event) error {
 		c.advance(e)
 	}
 	if isDuplicate(e) {
-		return g.show(c)
+		return g.show(c, "")
 	}
 	return nil
 }
@@ -145,13 +144,16 @@ func isDuplicate(e *event.Event) bool {
 func (g *group) begin(e *event.Event) (*connection, error) {
 	socket := e.Socket()
 	if latest := g.conns[socket]; latest != nil && latest.previous != nil { // nobody will tell more of that
-		if err := g.show(latest.previous); err != nil {
+		if err := g.show(latest.previous, "its end was not seen"); err != nil {
 			return nil, err
 		}
 	}
 	if g.quiet.Len() >= max(1, g.options.MaxConns) {
-		g.early++
-		if err := g.show(g.quiet.Front().Value.(*connection)); err != nil {
+		quietest := g.quiet.Front().Value.(*connection)
+		if !quietest.hasEnded() {
+			g.early++
+		}
+		if err := g.show(quietest, "not followed to its end: there were too many, see --max-conns"); err != nil {
 			return nil, err
 		}
 	}
@@ -223,14 +225,14 @@ func (g *group) finish(e *event.Event) error {
 }
 
 // show writes the block of a connection of which nothing more is told: it has
-// ended, if its last state says so, or there are too many.
-func (g *group) show(c *connection) error {
+// ended, if its last state says so, and else what is said here.
+func (g *group) show(c *connection, open string) error {
 	g.forget(c)
 	e := c.whole()
 	if c.hasEnded() {
-		return g.putBlock(c, &e, "")
+		open = ""
 	}
-	return g.putBlock(c, &e, "not followed to its end: there were too many, see --max-conns")
+	return g.putBlock(c, &e, open)
 }
 
 // forget takes a connection from those that are kept; one that is not among them
