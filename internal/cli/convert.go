@@ -96,7 +96,11 @@ func formWords() (names []string) {
 func (a *app) create(path, form string) (io.Writer, error) {
 	if path != "-" {
 		// Others need not see who talks to whom.
-		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("write the recording: %w", err)
+		}
+		return file, nil
 	}
 	if file, ok := a.stdout.(*os.File); ok && form == record.Forms[0].Name && isTerminal(file) {
 		return nil, usagef("--to %s: that is nothing for a terminal: name a file to write, or pipe it somewhere", form)

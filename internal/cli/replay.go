@@ -157,6 +157,9 @@ func (a *app) openReplay(ctx context.Context, path string) (*replayed, error) {
 	source, err := record.Open(r.progress.reader(in))
 	if err != nil {
 		r.file.Close()
+		if ctx.Err() != nil {
+			err = errors.New("interrupted before any of it had come")
+		}
 		return nil, r.failing(err)
 	}
 	r.Source, r.began = source, source.Start().Wall

@@ -330,6 +330,10 @@ func TestRecordRefuses(t *testing.T) {
 			t.Errorf("%s: exit code %d, %q, want %q", args, code, said, want)
 		}
 	}
+	if code, said := runCommand(t, &fake{}, io.Discard, "convert", recordings(t)[0], dir+"/no/file"); code != exitFailed ||
+		said != "tcpstates: write the recording: open "+dir+"/no/file: no such file or directory\n" {
+		t.Errorf("exit code %d, %q", code, said)
+	}
 	if code, said := runCommand(t, &fake{}, io.Discard, "record", dir+"/no/file"); code != exitFailed ||
 		said != "tcpstates: write the recording "+dir+"/no/file: no such file or directory\n" {
 		t.Errorf("exit code %d, %q", code, said)
