@@ -73,7 +73,6 @@ lint: ## look for what is badly formatted or suspicious
 	$(GO) tool staticcheck ./...
 # Recordings are replayed on other systems, too.
 	GOOS=darwin $(GO) build -o /dev/null ./cmd/tcpstates
-	GOOS=darwin $(GO) vet $(addprefix ./internal/,event conn column filter output pipeline record summary)
 
 .PHONY: deps
 deps: ## install what make generate needs (Debian, Ubuntu)
