@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/cgroup"
+	"tcpstates/internal/event"
+	"tcpstates/internal/minisock"
+	"tcpstates/internal/output"
+	"tcpstates/internal/pipeline"
+	"tcpstates/internal/snapshot"
+	"tcpstates/internal/wire"
+)
+
+// run is one trace under way.
+type run struct {
+	*app
+	flags    *traceFlags
+	source   tracer
+	seed     seeder
+	rest     *minisock.Follower // nil where nothing tells of minisocks, or nobody asks
+	places   *cgroup.Resolver   // nil if nobody asks for places
+	recorder *recorder          // nil if nothing is recorded
+	target   *target
+	way      *way
+}
+
+func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, recorder *recorder) *run {
+	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, target: target}
+	var from pipeline.Source = source
+	if show.subject != output.OfRaw && source.Knows().Sockets {
+		r.rest = minisock.Follow(source, minisock.Options{
+			Lister: a.minisocks(), Ktime: ktime, Wall: a.clock.Wall, Max: int(flags.maxConns),
+		})
+		from = r.rest
+	}
+	if len(processes) > 0 {
+		from = &preceded{from, processes}
+	}
+	var before []pipeline.Stage
+	// The other tools' formats have no room for cgroups.
+	if !show.format.Raw || recorder != nil {
+		r.places = cgroup.NewResolver()
+		before = append(before, r.places)
+	}
+	if recorder != nil {
+		before = append(before, recorder)
+	}
+	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Owners)
+	recorder.watch(r.way)
+	return r
+}
+
+// close ends what runs beside the trace.
+func (r *run) close() {
+	if r.rest != nil {
+		r.rest.Close()
+	}
+	if r.places != nil {
+		r.places.Close()
+	}
+}
+
+// minisockErr is why some minisocks were not followed to their end.
+func (r *run) minisockErr() error {
+	if r.rest == nil {
+		return nil
+	}
+	return r.rest.Err()
+}
+
+// ktime is the present time in nanoseconds of CLOCK_MONOTONIC.
+func ktime() uint64 { return uint64(readClock(unix.CLOCK_MONOTONIC)) }
+
+// breakdown ends a trace by an error, as a signal or the end of its time does
+// not.
+type breakdown struct{ error }
+
+// pump moves events from source to sink until a signal, the end of the time or
+// of the number that the flags give, or the end of who reads the output.
+func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err error) {
+	if r.flags.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.flags.duration))
+		defer cancel()
+	}
+	ctx, hangUp := context.WithCancelCause(ctx)
+	defer hangUp(nil)
+	if r.target.file == nil {
+		onHangup(r.stdout, func() { hangUp(breakdown{syscall.EPIPE}) })
+	} else {
+		defer r.reopenAtHangups(func(err error) { hangUp(breakdown{err}) })()
+	}
+	context.AfterFunc(ctx, r.source.Stop)
+	done := make(chan struct{})
+	defer close(done)
+	context.AfterFunc(ctx, func() { r.giveUpWhenStuck(done) })
+
+	err = r.way.sink.Start(start)
+	if err = errors.Join(err, r.way.sink.Flush()); err != nil {
+		return stop, pipeline.Writing(err)
+	}
+	// Beside the trace, because events must not wait in the buffer.
+	var seeding sync.WaitGroup
+	defer seeding.Wait()
+	seeding.Go(func() {
+		if err := r.begin(); err != nil {
+			hangUp(breakdown{err})
+		}
+	})
+
+	stop.Shown, err = pipeline.Run(r.way.source, r.way.stages, r.way.sink, uint64(r.flags.count))
+	if err != nil {
+		return stop, err
+	}
+	if broken := new(breakdown); errors.As(context.Cause(ctx), broken) {
+		return stop, broken.error
+	}
+	r.source.Stop()
+	totals, err := r.source.Totals()
+	if err != nil {
+		return stop, err
+	}
+	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
+	stop.MissedUnknown = totals.MissedUnknown
+	if r.rest != nil {
+		stop.Unfollowed = r.rest.Skipped()
+	}
+	stop.Wall = r.clock.Now()
+	if err := r.recorder.stop(stop); err != nil {
+		return stop, err
+	}
+	r.way.account(&stop)
+	r.flags.notef(r.app, "%d records through the buffer, %d recovered by a later program; %d connections are still followed",
+		totals.Emitted, totals.Recovered, r.way.tracked())
+	return stop, pipeline.Writing(r.way.sink.Stop(stop))
+}
+
+// patience is how long the last events may wait for who reads the output.
+const patience = 3 * time.Second
+
+// giveUpWhenStuck ends the process when the trace is over and the output takes
+// nothing any more: a write that waits cannot be called back.
+func (r *run) giveUpWhenStuck(done <-chan struct{}) {
+	for taken := r.target.taken.Load(); ; {
+		select {
+		case <-done:
+			return
+		case <-time.After(patience):
+		}
+		now := r.target.taken.Load()
+		if now == taken {
+			fmt.Fprintf(r.stderr, "tcpstates: nobody reads the output: the last events are not in it\n")
+			r.exit(exitFailed)
+			return
+		}
+		taken = now
+	}
+}
+
+// begin learns of the sockets that exist already, gives up the privileges that
+// this took, and says that tracing has begun. Without the first the trace knows
+// less, and says so; the others can fail.
+func (r *run) begin() error {
+	if r.source.Knows().Sockets {
+		r.lookAround()
+	}
+	r.noteSockets()
+	if r.flags.readyFile == "" {
+		return r.dropPrivileges()
+	}
+	// Opened while the process may, and written when it has dropped what it drops.
+	ready, err := os.OpenFile(r.flags.readyFile, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return telling(err)
+	}
+	if err := r.dropPrivileges(); err != nil {
+		return errors.Join(err, ready.Close())
+	}
+	_, err = ready.WriteString(strconv.Itoa(os.Getpid()))
+	return telling(errors.Join(err, ready.Close()))
+}
+
+// telling says of an error what was being done; nil stays nil.
+func telling(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("tell that tracing has begun: %w", err)
+}
+
+// lookAround learns of the sockets that exist already, and tells where it could
+// not.
+func (r *run) lookAround() {
+	report, err := r.seed(func(f wire.Found) {
+		if r.places != nil {
+			r.places.Place(&f.Owner, 0)
+		}
+	})
+	if err != nil {
+		fmt.Fprintln(r.stderr, "tcpstates: older sockets have no owner in this trace: the walk over them failed; run with -v for why")
+		r.flags.notef(r.app, "%v", err)
+	}
+	if missing := r.missingForWalk(); missing != "" {
+		fmt.Fprintf(r.stderr, "tcpstates: older sockets without a process, and the containers of processes that have ended, "+
+			"stay unknown: run as root, or with %s, to know them\n", missing)
+	}
+	r.flags.notef(r.app, "%d older sockets have an owner; %d network namespaces vanished meanwhile, and %d processes or namespaces may not be looked into",
+		report.Sockets, report.Vanished, report.Refused)
+}
+
+// noteSockets has the sockets that exist already recorded, if anything is.
+func (r *run) noteSockets() {
+	if r.recorder == nil {
+		return
+	}
+	pidns, err := pidNamespace(r.flags.pidns)
+	now := ktime()
+	var listing snapshot.Listing
+	if err == nil {
+		listing, err = r.sockets(snapshot.ListOptions{PIDNamespace: pidns})
+	}
+	if err != nil {
+		fmt.Fprintln(r.stderr, "tcpstates: older sockets are not in the recording: the kernel did not list them; run with -v for why")
+		r.flags.notef(r.app, "%v", err)
+		return
+	}
+	for i := range listing.Sockets {
+		e := &listing.Sockets[i]
+		e.Ktime, e.Wall = now, r.clock.Now()
+		if e.Owner.Source != event.SourceUnknown {
+			e.Owner.Place = r.places.Place(&e.Owner, 0)
+		}
+	}
+	r.recorder.older.Store(&listing.Sockets)
+}
