@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,9 +20,13 @@ func startToFile(t *testing.T, path string, args ...string) (l *live, connect fu
 	t.Helper()
 	kerneltest.Require(t)
 	ns := kerneltest.NewNetns(t)
-	l = startLive(t, outputFile(t), append([]string{"-D", port, "--file", path}, args...)...)
+	l = startLive(t, outputFile(t), append([]string{"-D", port, "--netns", inodeOf(ns), "--file", path}, args...)...)
 	return l, func() { connectOnce(t, ns, port) }
 }
+
+// inodeOf names the namespace, whose connections alone a trace is to show: the
+// machine may run the same test twice.
+func inodeOf(ns *kerneltest.Netns) string { return strconv.FormatUint(uint64(ns.Inode), 10) }
 
 // await waits until the file holds the text.
 func await(t *testing.T, path, text string) {

@@ -12,19 +12,19 @@ import (
 	"tcpstates/internal/kerneltest"
 )
 
-// startWithJournal traces the clients of port in a sandbox with a journald.
-func startWithJournal(t *testing.T, stdout *os.File, args ...string) (*live, *kerneltest.Journald) {
+// startWithJournal traces the clients of port in a namespace, itself in a sandbox
+// with a journald.
+func startWithJournal(t *testing.T, stdout *os.File, args ...string) (*live, *kerneltest.Journald, *kerneltest.Netns) {
 	t.Helper()
 	kerneltest.Require(t)
-	journald := kerneltest.StartJournald(t)
-	return startPrepared(t, stdout, journald.Sandbox, append(args, "-Y", "-D", port)...), journald
+	journald, ns := kerneltest.StartJournald(t), kerneltest.NewNetns(t)
+	return startPrepared(t, stdout, journald.Sandbox, append(args, "-Y", "-D", port, "--netns", inodeOf(ns))...), journald, ns
 }
 
 // TestJournal: each event of a connection comes, beside the table.
 func TestJournal(t *testing.T) {
 	out := outputFile(t)
-	l, journald := startWithJournal(t, out)
-	ns := kerneltest.NewNetns(t)
+	l, journald, ns := startWithJournal(t, out)
 	client := kerneltest.StartHelper(t, ns, "a=b\n\x1b[2Jc")
 	ns.Do(t, func() {
 		listener := kerneltest.Listen(t, "tcp4", "127.0.0.1:"+port)
@@ -68,8 +68,8 @@ func TestJournal(t *testing.T) {
 
 // TestJournalOfFailures: they matter more than others.
 func TestJournalOfFailures(t *testing.T) {
-	l, journald := startWithJournal(t, outputFile(t))
-	kerneltest.NewNetns(t).Do(t, func() { refuse(t) })
+	l, journald, ns := startWithJournal(t, outputFile(t))
+	ns.Do(t, func() { refuse(t) })
 	entry := journald.Next(t)
 	for entry["TCPSTATES_REASON"] == "" {
 		entry = journald.Next(t)
@@ -100,8 +100,8 @@ func refuse(t *testing.T) {
 
 // TestConnsInTheJournal: what is shown is what is sent.
 func TestConnsInTheJournal(t *testing.T) {
-	l, journald := startWithJournal(t, outputFile(t), "conns")
-	kerneltest.NewNetns(t).Do(t, func() { refuse(t) })
+	l, journald, ns := startWithJournal(t, outputFile(t), "conns")
+	ns.Do(t, func() { refuse(t) })
 	entry := journald.Next(t)
 	if entry["TCPSTATES_TYPE"] != "conn" || entry["TCPSTATES_SYN_SENT_MS"] == "" || !strings.Contains(entry["MESSAGE"], " ended after 0.") {
 		t.Errorf("the connection is %q", entry)
@@ -114,12 +114,11 @@ func TestConnsInTheJournal(t *testing.T) {
 func TestJournaldThatGoesAway(t *testing.T) {
 	kerneltest.Require(t)
 	journald := kerneltest.StartJournald(t)
-	stderr := outputFile(t)
+	stderr, ns := outputFile(t), kerneltest.NewNetns(t)
 	l := startPrepared(t, outputFile(t), func(cmd *exec.Cmd) {
 		journald.Sandbox(cmd)
 		cmd.Stderr = stderr
-	}, "-Y", "-D", port)
-	ns := kerneltest.NewNetns(t)
+	}, "-Y", "-D", port, "--netns", inodeOf(ns))
 	journald.Close()
 	ns.Do(t, func() { refuse(t) })
 	await(t, stderr.Name(), "takes no events")
