@@ -74,16 +74,10 @@ func (n end) addrPort(f event.Family) netip.AddrPort {
 	return netip.AddrPortFrom(addr, n.port)
 }
 
-// begins tells whether a transition is a connection's first.
-func begins(e *event.Event) bool {
-	return e.OldState == event.Close && e.NewState != event.Close ||
-		e.OldState == event.Listen && e.NewState == event.SynRecv
-}
-
 // begin makes a life of a connection's first event.
 func (l *life) begin(e *event.Event) {
 	l.since, l.state = e.Ktime, e.OldState
-	if !begins(e) { // the trace has begun later than the connection
+	if !e.Begins() { // the trace has begun later than the connection
 		l.bounded = true
 		l.state = 0 // only a part of the state was seen
 		if least, known := e.AtLeast(); known {

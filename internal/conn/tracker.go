@@ -88,7 +88,7 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 // transition handles a change of state.
 func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) error {
 	l := t.lives.find(e.Socket())
-	if l != nil && begins(e) {
+	if l != nil && e.Begins() {
 		if err := t.endUnseen(l, e, next); err != nil {
 			return err
 		}

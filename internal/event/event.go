@@ -206,6 +206,12 @@ func (e *Event) SetSocket(socket uint64) {
 	}
 }
 
+// Begins tells whether a transition is a connection's first; no other event is one.
+func (e *Event) Begins() bool {
+	return e.Kind == KindTransition &&
+		(e.OldState == Close && e.NewState != Close || e.OldState == Listen && e.NewState == SynRecv)
+}
+
 // Duration is the time spent in OldState, and false if it is not known.
 func (e *Event) Duration() (time.Duration, bool) {
 	if e.Before {

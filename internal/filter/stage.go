@@ -134,7 +134,7 @@ func (s *Stage) ofConnection(e *event.Event, next func(*event.Event) error) erro
 	socket := e.Socket()
 	v := s.verdicts.get(socket)
 	switch {
-	case begins(e):
+	case e.Begins():
 		last, err := s.settle(socket, v, next)
 		if err != nil {
 			return err
@@ -171,12 +171,6 @@ func (s *Stage) ofConnection(e *event.Event, next func(*event.Event) error) erro
 		err = next(e)
 	}
 	return err
-}
-
-// begins tells whether an event is a connection's first.
-func begins(e *event.Event) bool {
-	return e.Kind == event.KindTransition &&
-		(e.OldState == event.Close && e.NewState != event.Close || e.OldState == event.Listen && e.NewState == event.SynRecv)
 }
 
 // isOver tells whether nothing follows of the connection, and notes what of its end
