@@ -22,7 +22,7 @@ import (
 // fileFlags are the flags of the file that events are written to.
 type fileFlags struct {
 	path       string
-	rotateSize fileSize
+	rotateSize sizeFrom
 	rotateKeep positive
 }
 
@@ -31,51 +31,28 @@ const defaultKeep = 5
 
 func (f *fileFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.path, "file", "", "write to this `PATH`, at its end, instead of stdout; SIGHUP opens it anew")
+	f.rotateSize = sizeFrom{least: minFile, such: "500K, 100M or 1G"}
 	flags.Var(&f.rotateSize, "rotate-size", "begin another file when it has this size: 100M; the full one becomes PATH.1")
 	flags.Var(&f.rotateKeep, "rotate-keep", fmt.Sprintf("keep so many full files (default %d)", defaultKeep))
 }
 
-// fileSize is a flag that takes the size of a file; zero means not given.
-type fileSize int64
-
 // minFile has room for the longest header and some lines.
 const minFile = 4 << 10
-
-// Set implements pflag.Value.
-func (s *fileSize) Set(text string) error {
-	n, err := parseSize(text)
-	if err != nil || n < minFile {
-		return errors.New("it takes a size from 4K on, such as 500K, 100M or 1G")
-	}
-	*s = fileSize(n)
-	return nil
-}
-
-// String implements pflag.Value.
-func (s fileSize) String() string {
-	if s == 0 {
-		return ""
-	}
-	return byteSize(s).String()
-}
-
-// Type implements pflag.Value.
-func (s fileSize) Type() string { return "SIZE" }
 
 // open opens the file; nil if none is wanted.
 func (f *fileFlags) open() (*logfile.File, error) {
 	keep := int(min(f.rotateKeep, math.MaxInt32))
 	switch {
-	case f.path == "" && (f.rotateSize > 0 || keep > 0):
+	case f.path == "" && (f.rotateSize.n > 0 || keep > 0):
 		return nil, usagef("--rotate-size and --rotate-keep are about the file of --file: name one with --file PATH")
 	case f.path == "":
 		return nil, nil
-	case keep > 0 && f.rotateSize == 0:
+	case keep > 0 && f.rotateSize.n == 0:
 		return nil, usagef("--rotate-keep without --rotate-size: without a size no file is ever full: give one, such as --rotate-size 100M")
 	case keep == 0:
 		keep = defaultKeep
 	}
-	file, err := logfile.Open(logfile.Options{Path: f.path, MaxSize: int64(f.rotateSize), Keep: keep})
+	file, err := logfile.Open(logfile.Options{Path: f.path, MaxSize: int64(f.rotateSize.n), Keep: keep})
 	if err != nil {
 		return nil, fmt.Errorf("write to a file with --file: %w%s", err, hint(err))
 	}

@@ -67,6 +67,33 @@ func (b byteSize) String() string {
 // Type implements pflag.Value.
 func (b byteSize) Type() string { return "SIZE" }
 
+// sizeFrom is a flag that takes a size from a least one on; zero means not given.
+type sizeFrom struct {
+	n, least int
+	such     string // sizes for the example
+}
+
+// Set implements pflag.Value.
+func (s *sizeFrom) Set(text string) error {
+	n, err := parseSize(text)
+	if err != nil || n < s.least {
+		return fmt.Errorf("it takes a size from %s on, such as %s", byteSize(s.least), s.such)
+	}
+	s.n = n
+	return nil
+}
+
+// String implements pflag.Value.
+func (s *sizeFrom) String() string {
+	if s.n == 0 {
+		return ""
+	}
+	return byteSize(s.n).String()
+}
+
+// Type implements pflag.Value.
+func (s *sizeFrom) Type() string { return "SIZE" }
+
 // positive is a flag that takes a number from one on; zero means not given.
 type positive uint64
 

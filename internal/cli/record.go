@@ -11,37 +11,13 @@ import (
 	"tcpstates/internal/record"
 )
 
-// ringSize is a flag that takes how many bytes of a recording are kept.
-type ringSize int
-
 // minRing is some blocks of a recording.
 const minRing = 1 << 20
-
-// Set implements pflag.Value.
-func (r *ringSize) Set(text string) error {
-	n, err := parseSize(text)
-	if err != nil || n < minRing {
-		return errors.New("it takes a size from 1M on, such as 100M")
-	}
-	*r = ringSize(n)
-	return nil
-}
-
-// String implements pflag.Value.
-func (r ringSize) String() string {
-	if r == 0 {
-		return ""
-	}
-	return byteSize(r).String()
-}
-
-// Type implements pflag.Value.
-func (r ringSize) Type() string { return "SIZE" }
 
 // recordFlags are the flags of record as they were given.
 type recordFlags struct {
 	transitionsFlags
-	ring      ringSize
+	ring      sizeFrom
 	onFailure bool
 }
 
@@ -76,6 +52,7 @@ reset, timed out, ...`,
 	flags.viewFlags.bind(cmd.Flags())
 	flags.bindSubject(cmd.Flags())
 	flags.liveFlags.bind(cmd.Flags())
+	flags.ring = sizeFrom{least: minRing, such: "100M"}
 	cmd.Flags().Var(&flags.ring, "ring", "keep the newest events alone, in so many bytes of memory")
 	cmd.Flags().BoolVar(&flags.onFailure, "snapshot-on-failure", false,
 		"with --ring: write FILE when a connection that the filters choose has ended badly, a second later and every 10 s at most")
@@ -102,7 +79,7 @@ func (a *app) record(ctx context.Context, path string, flags *recordFlags, given
 	}
 	show.silent = !given("output") && !flags.csv && !flags.wide && !flags.group
 	switch {
-	case flags.onFailure && flags.ring == 0:
+	case flags.onFailure && flags.ring.n == 0:
 		return usagef("--snapshot-on-failure without --ring: it writes a ring: give its size, such as --ring 100M")
 	case flags.onFailure && show.subject == output.OfRaw:
 		return usagef("--snapshot-on-failure with what the tracepoint says alone, which judges no end: leave out --raw, -o bcc and -o libbpf")
@@ -113,8 +90,8 @@ func (a *app) record(ctx context.Context, path string, flags *recordFlags, given
 		show.what = "transitions recorded"
 	}
 	recorder := &recorder{app: a, path: path, onFailure: flags.onFailure}
-	if flags.ring > 0 {
-		recorder.ring = record.NewRing(int(flags.ring))
+	if flags.ring.n > 0 {
+		recorder.ring = record.NewRing(flags.ring.n)
 	}
 	err = a.trace(ctx, &flags.traceFlags, show, recorder)
 	return errors.Join(err, recorder.close())
