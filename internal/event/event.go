@@ -212,6 +212,12 @@ func (e *Event) Begins() bool {
 		(e.OldState == Close && e.NewState != Close || e.OldState == Listen && e.NewState == SynRecv)
 }
 
+// IsDuplicate tells whether a transition ends a server's socket that never was a
+// connection, of which no end as a whole is told (conn.Tracker).
+func (e *Event) IsDuplicate() bool {
+	return e.Kind == KindTransition && e.OldState == SynRecv && e.NewState == Close && e.End.Reason == ReasonNone
+}
+
 // Duration is the time spent in OldState, and false if it is not known.
 func (e *Event) Duration() (time.Duration, bool) {
 	if e.Before {

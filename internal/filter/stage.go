@@ -181,20 +181,14 @@ func (s *Stage) isOver(e *event.Event, v *verdict) bool {
 		v.told = true
 		return e.NewState != event.TimeWait
 	case e.Kind == event.KindTransition && e.NewState == event.Close:
-		return v.told || !s.o.Whole || isDuplicate(e)
+		return v.told || !s.o.Whole || e.IsDuplicate()
 	}
 	return false
 }
 
-// isDuplicate tells whether it is a server's socket that never was a connection, of
-// which no end as a whole is told (conn.Tracker).
-func isDuplicate(e *event.Event) bool {
-	return e.Kind == event.KindTransition && e.OldState == event.SynRecv && e.NewState == event.Close && e.End.Reason == event.ReasonNone
-}
-
 // isEnd tells whether more will not be known of the connection than the event says.
 func (s *Stage) isEnd(e *event.Event) bool {
-	if s.o.Whole && !isDuplicate(e) {
+	if s.o.Whole && !e.IsDuplicate() {
 		return e.Kind == event.KindConn
 	}
 	return e.Kind == event.KindTransition && e.NewState == event.Close

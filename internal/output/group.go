@@ -96,7 +96,7 @@ func (g *group) Write(e *event.Event) error {
 		return g.alone(e)
 	case e.OldState == event.TimeWait && (c == nil || c.last.NewState != event.TimeWait):
 		return nil // the block was written when it had ended
-	case c == nil || begins(e):
+	case c == nil || e.Begins():
 		var err error
 		if c, err = g.begin(e); err != nil {
 			return err
@@ -109,7 +109,7 @@ func (g *group) Write(e *event.Event) error {
 	if e.Kind == event.KindTransition {
 		c.advance(e)
 	}
-	if isDuplicate(e) {
+	if e.IsDuplicate() {
 		return g.show(c, "")
 	}
 	return nil
@@ -126,18 +126,6 @@ func (g *group) alone(e *event.Event) error {
 	g.appendHead(w, e)
 	w.part(string(column.Why.Data(nil, e, &g.state)))
 	return g.put(w.end())
-}
-
-// begins tells whether a transition is a connection's first.
-func begins(e *event.Event) bool {
-	return e.Kind == event.KindTransition &&
-		(e.OldState == event.Close && e.NewState != event.Close || e.OldState == event.Listen && e.NewState == event.SynRecv)
-}
-
-// isDuplicate tells whether it is a server's socket that never was a connection, of
-// which no end as a whole is told (conn.Tracker).
-func isDuplicate(e *event.Event) bool {
-	return e.Kind == event.KindTransition && e.OldState == event.SynRecv && e.NewState == event.Close && e.End.Reason == event.ReasonNone
 }
 
 // begin makes a connection, and writes the block of another if there are too many.
@@ -175,7 +163,7 @@ func (g *group) addLine(c *connection, e *event.Event) {
 
 // newConnection makes one of the first transition that is seen of it.
 func newConnection(e *event.Event) *connection {
-	c := &connection{began: e.Ktime, since: e.Ktime, before: !begins(e)}
+	c := &connection{began: e.Ktime, since: e.Ktime, before: !e.Begins()}
 	if least, known := e.AtLeast(); known && c.before {
 		c.since -= uint64(least)
 	}
