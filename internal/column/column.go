@@ -31,8 +31,8 @@ type Column struct {
 	Drop int
 	// Cut is how a value is shortened that is wider than the column.
 	Cut Cut
-	// Free says that the data may hold quotes, commas and backslashes, as names
-	// and paths do.
+	// Free says that the data may hold quotes, commas, backslashes and characters
+	// of several bytes, as names and paths do. All else is ASCII.
 	Free bool
 	// Number says that the data is a JSON number, and not a string.
 	Number bool

@@ -135,15 +135,25 @@ func (l *Layout) AppendHeader(dst []byte) []byte {
 // cell of its line: shortened where the layout says so, "-" where it is empty
 // and no remark, padded unless it is the last.
 func (l *Layout) AppendCell(dst []byte, start, i int) []byte {
-	if len(dst) == start && !l.Columns[i].Remark {
+	c := l.Columns[i]
+	if len(dst) == start && !c.Remark {
 		dst = append(dst, '-')
 	}
-	chars := utf8.RuneCount(dst[start:])
+	chars := c.count(dst[start:])
 	if l.Cut && chars > l.Widths[i] {
-		dst = l.Columns[i].Cut.shorten(dst, start, l.Widths[i])
+		dst = c.Cut.shorten(dst, start, l.Widths[i])
 		chars = utf8.RuneCount(dst[start:])
 	}
 	return l.pad(dst, i, chars)
+}
+
+// count is the number of characters of a value. Only what may hold anything has
+// some of several bytes.
+func (c *Column) count(value []byte) int {
+	if c.Free {
+		return utf8.RuneCount(value)
+	}
+	return len(value)
 }
 
 // pad ends a cell of so many characters.
@@ -151,13 +161,16 @@ func (l *Layout) pad(dst []byte, i, chars int) []byte {
 	if i == len(l.Columns)-1 {
 		return dst
 	}
-	for missing := max(l.Widths[i]-chars, 0) + 1; missing > 0; missing -= len(spaces) {
-		dst = append(dst, spaces[:min(missing, len(spaces))]...)
+	missing := max(l.Widths[i]-chars, 0) + 1
+	for ; missing > len(spaces); missing -= len(spaces) {
+		dst = append(dst, spaces...)
 	}
-	return dst
+	// All of them, and then less: a copy of so many bytes needs no call.
+	end := len(dst) + missing
+	return append(dst, spaces...)[:end]
 }
 
-const spaces = "                                        "
+const spaces = "                " // as many as two registers hold
 
 // mappedPrefix begins an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
 const mappedPrefix = "::ffff:"

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"tcpstates/internal/event"
 )
 
 func live() []*Column {
@@ -128,6 +130,29 @@ func TestAppendFixed(t *testing.T) {
 	} {
 		if got := string(appendFixed(nil, test.v, test.scale, test.digits)); got != test.want {
 			t.Errorf("%d/10^%d is %s, want %s", test.v, test.scale, got, test.want)
+		}
+	}
+}
+
+// TestOnlyFreeColumnsHoldAnything: of the others AppendCell takes bytes for characters.
+func TestOnlyFreeColumnsHoldAnything(t *testing.T) {
+	const odd = "größer"
+	process := event.Process{PID: 1, Comm: event.CommOf(odd)}
+	for _, kind := range []event.Kind{event.KindTransition, event.KindConn, event.KindSocket, event.KindResetSent, event.KindLost} {
+		e := event.Event{
+			Kind: kind, Ktime: 20_000_000, Since: 1, Wall: 1, Cookie: 1, SkAddr: 1, Netns: 1, Signal: 9, Current: process,
+			OldState: event.Established, NewState: event.Close, Closes: true, Lost: 1, Derived: true,
+			Owner:      event.Owner{Process: process, Source: event.SourceIO, Cgroup: 1, Place: &event.Place{Cgroup: odd, Container: odd, Unit: odd, Pod: odd}},
+			Facts:      event.Facts{Reset: odd, Err: 104, SoftErr: 113},
+			Handshake:  event.Handshake{Connect: 1500, RTT: 1500, Took: 1500, Estimate: true, Retransmits: 1, Way: event.WayCookie},
+			AcceptWait: event.Wait{Known: true, AtMost: true, Time: 15_000},
+			End:        event.End{Reason: event.ReasonAborted, By: process, Reset: odd, Errno: 104},
+		}
+		var s State
+		for _, c := range All {
+			if got := c.Data(nil, &e, &s); !c.Free && utf8.RuneCount(got) != len(got) {
+				t.Errorf("%s has %q", c.Name, got)
+			}
 		}
 	}
 }

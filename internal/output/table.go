@@ -16,11 +16,15 @@ type table struct {
 	options Options
 	columns []*column.Column
 	members []column.Groups // of each column of the layout
+	texts   []text          // and how it is written
 	width   int             // of the terminal that layout was made for; 0: none
 	layout  column.Layout
 	below   bool // notes stand in lines of their own, as there is no room for a column
 	state   column.State
 }
+
+// text appends what a column has to say of an event, for a person.
+type text func(dst []byte, e *event.Event, s *column.State) []byte
 
 // arrow stands between the states; it exists in tables alone.
 var arrow = column.Column{Header: "->", Width: 2,
@@ -170,11 +174,14 @@ func (t *table) setWidth(width int) {
 	} else {
 		t.layout = column.Natural(t.columns)
 	}
-	t.members = column.Members(t.layout.Columns)
+	t.members, t.texts = column.Members(t.layout.Columns), t.texts[:0]
 	for i, c := range t.layout.Columns {
-		if c.Text != nil { // which knows of each event what a person wants to see
-			t.members[i] = column.Everything
+		if c.Text == nil {
+			t.texts = append(t.texts, c.Data)
+			continue
 		}
+		t.texts = append(t.texts, c.Text)
+		t.members[i] = column.Everything // it knows of each event what a person wants to see
 	}
 	t.below = column.Has(t.columns, column.Why.Name) && !column.Has(t.layout.Columns, column.Why.Name)
 }
@@ -215,16 +222,12 @@ func hasLine(e *event.Event) bool {
 // no column for it.
 func (t *table) appendLine(line []byte, e *event.Event) []byte {
 	groups := column.GroupsOf(e)
-	for i, c := range t.layout.Columns {
-		text := c.Text
-		if text == nil {
-			text = c.Data
-		}
+	for i, text := range t.texts {
 		color := ""
 		if t.options.Color {
-			color = colorOf(c, e)
+			color = colorOf(t.layout.Columns[i], e)
+			line = append(line, color...)
 		}
-		line = append(line, color...)
 		start := len(line)
 		if groups&t.members[i] != 0 {
 			line = text(line, e, &t.state)
