@@ -11,25 +11,14 @@ import (
 // be a million, and without pointers, so that the garbage collector has nothing
 // to look for in it.
 type life struct {
-	socket uint64 // see event.Event.Socket
+	// What each transition changes comes first, in as few cache lines as it fits.
+
+	socket uint64 // see event.Event.Socket; 0: nobody has this place
 	since  uint64 // ns, CLOCK_MONOTONIC: when state began
-	opened uint64 // ns: when connect() was called; 0: not known
-
-	established uint64                   // ns; 0: not known
-	times       [event.NewSynRecv]uint64 // ns spent in each state; in 0 what belongs to none for sure
-
-	handshake event.Handshake
-	wait      event.Wait
-	traffic   event.Traffic // of a minisock: what its socket had said
-	owner     owner
-	by        event.Process // who closed it first; zero: nobody has
-	local     end
-	remote    end
 
 	older, newer uint32 // neighbours in the order of the last event
 	netns        uint32
 	uid          uint32
-	dataAtClose  uint32 // segments with data that had come when it was closed
 
 	state      event.State
 	family     event.Family
@@ -42,6 +31,19 @@ type life struct {
 	waitTold   bool
 	closed     bool // close() was called, and dataAtClose is known
 	bounded    bool // times are less than the life: it began before the trace, or its end lies between two batches
+
+	local, remote end
+	owner         owner
+
+	times [event.NewSynRecv]uint64 // ns spent in each state; in 0 what belongs to none for sure
+
+	opened      uint64 // ns: when connect() was called; 0: not known
+	established uint64 // ns; 0: not known
+	handshake   event.Handshake
+	wait        event.Wait
+	by          event.Process // who closed it first; zero: nobody has
+	dataAtClose uint32        // segments with data that had come when it was closed
+	traffic     event.Traffic // of a minisock: what its socket had said
 }
 
 // owner is an event.Owner without its place, which who comes after knows by the

@@ -5,6 +5,7 @@ package conn
 // used again, so that a table that has reached its size allocates nothing.
 type table struct {
 	bySocket map[uint64]uint32
+	recent   [recentSize]uint32 // places of those that were looked for last, by recentOf
 	chunks   []*[chunkSize]life
 	used     uint32   // places that were ever used
 	free     []uint32 // places to use again
@@ -14,6 +15,16 @@ type table struct {
 }
 
 const chunkSize = 1024
+
+// recentSize is how many sockets are found without the map, which is far too
+// large for the caches when there are many: a connection's events follow each other.
+const recentSize = 1 << recentBits
+
+const recentBits = 10
+
+// recentOf spreads cookies, which count up, and addresses, whose low bits are all
+// the same, by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
+func recentOf(socket uint64) uint64 { return socket * 0x9e3779b97f4a7c15 >> (64 - recentBits) }
 
 // none is no place.
 const none = ^uint32(0)
@@ -29,7 +40,7 @@ func (t *table) at(place uint32) *life { return &t.chunks[place/chunkSize][place
 // find gives the life of a socket, as the latest to have had an event; nil if
 // there is none.
 func (t *table) find(socket uint64) *life {
-	place, found := t.bySocket[socket]
+	place, found := t.placeOf(socket)
 	if !found {
 		return nil
 	}
@@ -41,10 +52,22 @@ func (t *table) find(socket uint64) *life {
 	return l
 }
 
+// placeOf is where the life of a socket is, if it has one.
+func (t *table) placeOf(socket uint64) (place uint32, found bool) {
+	recent := &t.recent[recentOf(socket)]
+	if *recent < t.used && t.at(*recent).socket == socket {
+		return *recent, true
+	}
+	if place, found = t.bySocket[socket]; found {
+		*recent = place
+	}
+	return place, found
+}
+
 // retire makes a life the first to go when there is no room: all but its
 // minisock's end was told.
 func (t *table) retire(l *life) {
-	place := t.bySocket[l.socket]
+	place, _ := t.placeOf(l.socket)
 	if place == t.oldest {
 		return
 	}
@@ -79,14 +102,16 @@ func (t *table) add(socket uint64) *life {
 	l := t.at(place)
 	*l = life{socket: socket}
 	t.bySocket[socket] = place
+	t.recent[recentOf(socket)] = place
 	t.link(l, place)
 	return l
 }
 
 // remove forgets a life; its place will be another's.
 func (t *table) remove(l *life) {
-	place := t.bySocket[l.socket]
+	place, _ := t.placeOf(l.socket)
 	delete(t.bySocket, l.socket)
+	l.socket = 0
 	t.unlink(l)
 	t.free = append(t.free, place)
 }
