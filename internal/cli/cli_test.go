@@ -448,15 +448,24 @@ func TestListTellsWhatIsMissing(t *testing.T) {
 }
 
 func TestPrivilegesThatTheTraceAsksFor(t *testing.T) {
-	all := privilege.Needs{Cgroups: true, Minisocks: true}
+	all, unplaced := privilege.Needs{Cgroups: true, Minisocks: true}, privilege.Needs{Minisocks: true}
 	for args, want := range map[string]privilege.Needs{
-		"":            all,
-		"-o json":     all,
-		"conns":       all,
-		"--raw":       {Cgroups: true},
-		"-o bcc":      {},
-		"-o libbpf":   {},
-		"--drop-to 7": all,
+		"":                         unplaced,
+		"-o json":                  all,
+		"-o json --columns time":   unplaced,
+		"-o wide":                  all,
+		"--columns +container":     all,
+		"--group -w":               all,
+		"--unit nginx":             all,
+		"--cgroup /a":              all,
+		"--container 0123456789ab": all,
+		"conns":                    unplaced,
+		"conns -s":                 all,
+		"--raw":                    {},
+		"--raw -w":                 {Cgroups: true},
+		"-o bcc":                   {},
+		"-o libbpf":                {},
+		"--drop-to 7":              unplaced,
 	} {
 		f := &fake{}
 		code, said := runCommand(t, f, io.Discard, append(strings.Fields(args), "--duration", "1ms", "-v")...)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -120,6 +121,11 @@ func (f *filterFlags) reasons() string {
 		return "--reason"
 	}
 	return ""
+}
+
+// asksPlaces tells whether a filter goes by where owners run.
+func (f *filterFlags) asksPlaces() bool {
+	return slices.ContainsFunc([]string{"cgroup", "container", "unit"}, f.set.Has)
 }
 
 // unknownTo is a filter by what a trace does not know that knows so much; empty if

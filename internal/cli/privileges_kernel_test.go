@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,8 +97,8 @@ func knowsSockets(t *testing.T) bool {
 }
 
 var (
-	forRaw   = []uintptr{unix.CAP_BPF, unix.CAP_DAC_READ_SEARCH}
-	forTrace = append([]uintptr{unix.CAP_PERFMON, unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE}, forRaw...)
+	forRaw   = []uintptr{unix.CAP_BPF}
+	forTrace = []uintptr{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE}
 )
 
 const asRoot, asNobody = "0 0 0 0", "65534 65534 65534 65534"
@@ -110,14 +111,17 @@ func TestPrivilegesThatStay(t *testing.T) {
 	if !knowsSockets(t) { // then there is no TIME_WAIT to follow
 		forTrace = forRaw
 	}
+	withPlaces := append(slices.Clone(forTrace), unix.CAP_DAC_READ_SEARCH)
 	for args, want := range map[string]struct {
 		caps     []uintptr
 		uid, gid string
 	}{
 		"":                           {forTrace, asRoot, asRoot},
 		"--raw":                      {forRaw, asRoot, asRoot},
-		"-o bcc":                     {[]uintptr{unix.CAP_BPF}, asRoot, asRoot},
+		"-o bcc":                     {forRaw, asRoot, asRoot},
+		"-o wide":                    {withPlaces, asRoot, asRoot},
 		"conns":                      {forTrace, asRoot, asRoot},
+		"conns --columns +unit":      {withPlaces, asRoot, asRoot},
 		"--drop-to nobody":           {forTrace, asNobody, asNobody},
 		"--raw --drop-to 65534":      {forRaw, asNobody, asNobody},
 		"conns --drop-to 54321:1234": {forTrace, "54321 54321 54321 54321", "1234 1234 1234 1234"},

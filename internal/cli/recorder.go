@@ -144,6 +144,7 @@ const (
 // watch has the recorder learn of connections that end badly and are shown.
 func (r *recorder) watch(w *way) {
 	if r != nil && r.onFailure {
+		w.tracker.Wholes = true
 		w.stages = append(w.stages, failures{r})
 	}
 	if r != nil && r.ring == nil && isPipe(r.file) {

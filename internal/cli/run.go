@@ -47,8 +47,7 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 		from = &preceded{from, processes}
 	}
 	var before []pipeline.Stage
-	// The other tools' formats have no room for cgroups.
-	if !show.format.Raw || recorder != nil {
+	if show.places || recorder != nil {
 		r.places = cgroup.NewResolver()
 		before = append(before, r.places)
 	}

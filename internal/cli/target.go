@@ -3,8 +3,10 @@ package cli
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 
+	"tcpstates/internal/column"
 	"tcpstates/internal/event"
 	"tcpstates/internal/logfile"
 	"tcpstates/internal/names"
@@ -37,6 +39,7 @@ func (a *app) openTarget(flags *viewFlags, show *show, pids bool) (*target, erro
 	if t.names = resolver; resolver != nil && show.subject == output.OfConns {
 		show.names = resolver
 	}
+	show.places = flags.askPlaces(show.format, options)
 	if t.file, err = flags.fileFlags.open(); err != nil {
 		return nil, err
 	}
@@ -57,6 +60,19 @@ func (a *app) openTarget(flags *viewFlags, show *show, pids bool) (*target, erro
 		t.sink = pipeline.Tee(t.sink, t.journal)
 	}
 	return t, nil
+}
+
+// askPlaces tells whether a column, a filter or the journal asks where owners run: to
+// know it costs.
+func (f *viewFlags) askPlaces(format output.Format, o output.Options) bool {
+	if f.journal || f.asksPlaces() {
+		return true
+	}
+	columns := o.Columns
+	if columns == nil && format.Columns != nil {
+		columns = format.Columns(o)
+	}
+	return slices.ContainsFunc(column.Places, func(c *column.Column) bool { return column.Has(columns, c.Name) })
 }
 
 // close ends what runs beside, and gives the file back, whose error is the disk's.

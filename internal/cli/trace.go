@@ -54,6 +54,8 @@ type show struct {
 	names pipeline.Stage
 	// ends shows connections that have ended beside what is counted; nil: nobody does.
 	ends pipeline.Stage
+	// places says that somebody asks where owners run.
+	places bool
 	// summary says that one is wanted at the end.
 	summary bool
 	// reasons is the flag that goes by the reasons of ends; empty: none does.

@@ -32,9 +32,9 @@ func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *vie
 		w.stages = append(w.stages, show.names)
 	}
 	if show.subject != output.OfRaw {
-		places := cgroup.NewMemory()
 		w.tracker = conn.NewTracker(int(flags.maxConns))
-		w.stages = append(w.stages, places, w.tracker, cgroup.Recall{Memory: places})
+		w.tracker.Wholes = show.subject == output.OfConns || show.summary || show.ends != nil || !flags.set.IsEmpty()
+		w.stages = append(w.stages, withPlaces(w.tracker, show.places)...)
 	}
 	if !flags.set.IsEmpty() {
 		w.filter = flags.set.NewStage(filter.StageOptions{
@@ -57,6 +57,16 @@ func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *vie
 	}
 	w.stages = append(w.stages, keeper(show.keep))
 	return w
+}
+
+// withPlaces are the stages around the tracker, which needs none but what it adds
+// does, if somebody asks for places.
+func withPlaces(tracker *conn.Tracker, asked bool) []pipeline.Stage {
+	if !asked {
+		return []pipeline.Stage{tracker}
+	}
+	places := cgroup.NewMemory()
+	return []pipeline.Stage{places, tracker, cgroup.Recall{Memory: places}}
 }
 
 // tracked is how many connections are still followed.

@@ -19,6 +19,9 @@ var All = slices.Concat(
 	[]*Column{&Lost},
 )
 
+// Places are the columns of where an owner runs.
+var Places = []*Column{&Cgroup, &Container, &Unit, &Pod}
+
 // Find looks a column up by its name; -1 if it is not among them.
 func Find(columns []*Column, name string) int {
 	return slices.IndexFunc(columns, func(c *Column) bool { return c.Name == name })

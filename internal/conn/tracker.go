@@ -17,6 +17,10 @@ const DefaultMaxConns = 1_000_000
 // stage that knows those comes after it. It belongs to one goroutine, and allocates
 // nothing but memory for connections.
 type Tracker struct {
+	// Wholes says that the end of each connection as a whole is told. It must not be
+	// changed once there were events.
+	Wholes bool
+
 	lives      *table
 	evicted    uint64
 	unfollowed uint64
@@ -30,9 +34,10 @@ type Tracker struct {
 }
 
 // NewTracker makes a Tracker that follows up to maxConns connections, at least
-// one. When there are more, it forgets the one that has been quiet longest.
+// one. When there are more, it forgets the one that has been quiet longest. It tells
+// of connections as wholes.
 func NewTracker(maxConns int) *Tracker {
-	return &Tracker{lives: newTable(max(1, maxConns)), halfOpen: map[handshake]uint64{}}
+	return &Tracker{Wholes: true, lives: newTable(max(1, maxConns)), halfOpen: map[handshake]uint64{}}
 }
 
 // Evicted is how many connections had to be forgotten: later events of them
@@ -153,7 +158,7 @@ func (t *Tracker) newLife(e *event.Event) *life {
 // when and why it ended is not known.
 func (t *Tracker) endUnseen(l *life, e *event.Event, next func(*event.Event) error) error {
 	from := l.state
-	if from == event.TimeWait { // told already; the minisock lives on beside the new connection
+	if from == event.TimeWait || !t.Wholes { // told already; the minisock lives on beside the new connection
 		t.lives.remove(l)
 		return nil
 	}
@@ -189,13 +194,16 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 	if err := next(e); err != nil {
 		return err
 	}
-	l.report(&t.derived, e)
+	isTold := t.Wholes && !isDuplicate(e)
+	if isTold {
+		l.report(&t.derived, e)
+	}
 	if rest == event.Close {
 		t.lives.remove(l)
 	} else {
 		t.lives.retire(l)
 	}
-	if isDuplicate(e) {
+	if !isTold {
 		return nil
 	}
 	if waitsForReset(e) {
@@ -246,7 +254,7 @@ func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, 
 	if err := next(d); err != nil {
 		return err
 	}
-	if !told {
+	if !told && t.Wholes {
 		d.Kind = event.KindConn
 		l.complete(d, to)
 		if err := next(d); err != nil {

@@ -28,6 +28,12 @@ var endOfTime = event.Event{Kind: event.KindTick, Ktime: ^uint64(0)}
 func replay(t testing.TB, maxConns int, in []event.Event) (out []event.Event, tracker *conn.Tracker) {
 	t.Helper()
 	tracker = conn.NewTracker(maxConns)
+	return through(t, tracker, in), tracker
+}
+
+// through gives the events to the tracker and returns what comes out.
+func through(t testing.TB, tracker *conn.Tracker, in []event.Event) (out []event.Event) {
+	t.Helper()
 	for _, e := range append(in, endOfTime) {
 		if err := tracker.Apply(&e, func(e *event.Event) error {
 			out = append(out, *e)
@@ -36,7 +42,7 @@ func replay(t testing.TB, maxConns int, in []event.Event) (out []event.Event, tr
 			t.Fatal(err)
 		}
 	}
-	return out[:len(out)-1], tracker // without the tick
+	return out[:len(out)-1] // without the tick
 }
 
 // TestRecordings looks at what is told of the scenarios that were recorded: no
@@ -52,6 +58,22 @@ func TestRecordings(t *testing.T) {
 			got := render(t, output.OfTransitions, out) + "\n" + render(t, output.OfConns, out)
 			golden.Check(t, strings.TrimSuffix(file, ".rec")+".txt", got)
 		})
+	}
+}
+
+// TestTransitionsAlone shows that what is told of transitions does not depend on
+// whether connections are told of as wholes.
+func TestTransitionsAlone(t *testing.T) {
+	for _, file := range recorded(t) {
+		in := read(t, file)
+		want, _ := replay(t, conn.DefaultMaxConns, in)
+		want = slices.DeleteFunc(want, func(e event.Event) bool { return e.Kind == event.KindConn })
+		tracker := conn.NewTracker(conn.DefaultMaxConns)
+		tracker.Wholes = false
+		got := through(t, tracker, in)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %d events, want %d:\n%s", filepath.Base(file), len(got), len(want), render(t, output.OfTransitions, got))
+		}
 	}
 }
 
