@@ -208,15 +208,17 @@ func (t *Tracer) Read(e *event.Event) error {
 		t.transport.setDeadline(t.clock.In(tick))
 	}
 	record, err := t.transport.read()
-	if errors.Is(err, errFlushed) {
+	switch {
+	case err == nil:
+	case errors.Is(err, errFlushed):
 		t.ended, t.unread = true, true
 		return t.Read(e) // the last losses, then the end
-	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		t.clock.Sync()
 		now := monotonic()
 		*e = event.Event{Kind: event.KindTick, Ktime: now, Wall: t.clock.Wall(now)}
 		return nil
-	} else if err != nil {
+	default:
 		return fmt.Errorf("read what the programs sent: %w", err)
 	}
 	if t.unread {

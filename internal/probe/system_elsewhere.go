@@ -2,7 +2,11 @@
 
 package probe
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/cilium/ebpf"
+)
 
 // Nothing is traced here, and Open says so before any of these is called.
 
@@ -10,3 +14,5 @@ func isTracefs(string) bool { return false }
 func mountTracefs() error   { return errors.ErrUnsupported }
 func memory() uint64        { return 0 }
 func awaitPrograms()        {}
+
+func openRing(*ebpf.Map, *Options) (transport, error) { return nil, errors.ErrUnsupported }

@@ -3,7 +3,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -145,12 +144,24 @@ func ResetReason(record []byte) int32 {
 
 // commFrom reads a name. Before Linux 5.17 what stands behind its zero is the
 // rest of an older one.
-func commFrom(b []byte) event.Comm {
-	c := event.Comm(b)
-	if end := bytes.IndexByte(c[:], 0); end >= 0 {
-		clear(c[end:])
+func commFrom(b []byte) (c event.Comm) {
+	low, ended := untilZero(u64(b))
+	binary.LittleEndian.PutUint64(c[:], low)
+	if !ended {
+		high, _ := untilZero(u64(b[8:]))
+		binary.LittleEndian.PutUint64(c[8:], high)
 	}
 	return c
+}
+
+// untilZero clears what is above the lowest byte that is zero, and tells whether
+// there is one.
+func untilZero(word uint64) (cleared uint64, ended bool) {
+	const ones = 0x0101010101010101
+	// The top bit of each byte that is zero, and of some above one.
+	zeros := (word - ones) &^ word & (ones << 7)
+	lowest := zeros & -zeros
+	return word & (lowest>>7 - 1), zeros != 0 // of no bit all bytes stay
 }
 
 // The object is built for little-endian machines alone.

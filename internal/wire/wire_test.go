@@ -133,16 +133,21 @@ func change(f func(*bpf.TcpstatesEvent)) bpf.TcpstatesEvent {
 	return r
 }
 
-// TestNamesEndAtTheirZero gives a name with what kernels before 5.17 leave
-// behind its end.
+// TestNamesEndAtTheirZero gives names of every length with what kernels before 5.17
+// leave behind their end, bytes of all kinds among them.
 func TestNamesEndAtTheirZero(t *testing.T) {
-	stale := comm("nginx\x00old name")
-	var e event.Event
-	if err := Decode(encode(t, change(func(r *bpf.TcpstatesEvent) { r.Comm, r.Curcomm = stale, stale })), &e); err != nil {
-		t.Fatal(err)
-	}
-	if want := event.CommOf("nginx"); e.Owner.Comm != want || e.Current.Comm != want {
-		t.Errorf("got %q and %q", e.Owner.Comm[:], e.Current.Comm[:])
+	for _, filler := range []string{"x", "\x01", "\x80", "\xff", "\x00y"} {
+		for length := range 16 {
+			name := strings.Repeat("\x80\x01n\xff", 4)[:length]
+			stale := comm((name + "\x00" + strings.Repeat(filler, 16))[:16])
+			var e event.Event
+			if err := Decode(encode(t, change(func(r *bpf.TcpstatesEvent) { r.Comm, r.Curcomm = stale, stale })), &e); err != nil {
+				t.Fatal(err)
+			}
+			if want := event.CommOf(name); e.Owner.Comm != want || e.Current.Comm != want {
+				t.Errorf("of %q behind a name of %d bytes: got %q and %q, want %q", filler, length, e.Owner.Comm[:], e.Current.Comm[:], want[:])
+			}
+		}
 	}
 }
 

@@ -1,0 +1,133 @@
+package probe
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fakeRing is a ring buffer that the test fills in the kernel's place.
+type fakeRing struct {
+	ring
+	made uint64 // bytes of records, since the beginning
+}
+
+func newFakeRing(size int) *fakeRing {
+	f := &fakeRing{ring: ring{
+		consumer: new(atomic.Uint64), producer: new(atomic.Uint64), data: make([]byte, 2*size),
+		batch: uint64(size / ringBatches), poll: -1, flushes: -1,
+	}}
+	return f
+}
+
+// put adds a record with the flags, as bpf_ringbuf_submit leaves it.
+func (f *fakeRing) put(record string, flags uint32) {
+	size := uint64(len(f.data) / 2)
+	whole := binary.NativeEndian.AppendUint32(nil, uint32(len(record))|flags)
+	whole = append(append(whole, 0, 0, 0, 0), record...)
+	for i, b := range whole {
+		at := (f.made + uint64(i)) % size
+		f.data[at], f.data[at+size] = b, b
+	}
+	f.made += uint64(len(whole)+7) &^ 7
+	f.producer.Store(f.made)
+}
+
+func TestRingGivesRecordsInOrder(t *testing.T) {
+	f := newFakeRing(4096)
+	for i := range 10_000 { // many times around, with lengths that leave gaps
+		want := fmt.Sprintf("record %d%.*s", i, i%9, "xxxxxxxxx")
+		if i%7 == 0 {
+			f.put("nobody sees this", ringDiscarded)
+		}
+		f.put(want, 0)
+		if !f.pending() {
+			t.Fatal("nothing is pending")
+		}
+		got, err := f.next()
+		if err != nil || string(got) != want {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+		if kept := f.consumed - f.consumer.Load(); kept > f.batch+64 {
+			t.Fatalf("%d bytes are not given back", kept)
+		}
+	}
+	if got, err := f.next(); got != nil || err != nil || f.pending() {
+		t.Errorf("an empty ring gives %q, %v", got, err)
+	}
+	if f.consumer.Load() != f.made {
+		t.Error("who waits has not given back all")
+	}
+}
+
+// TestRingKeepsWhatIsInUse shows that the room of a record is not given back before
+// the next is asked for, and that of many not one by one.
+func TestRingKeepsWhatIsInUse(t *testing.T) {
+	f := newFakeRing(1 << 16)
+	const records = 500
+	for range records {
+		f.put("a record of some length", 0)
+	}
+	times, before := 0, uint64(0)
+	for range records {
+		begin := f.consumed
+		if _, err := f.next(); err != nil {
+			t.Fatal(err)
+		}
+		if given := f.consumer.Load(); given > begin {
+			t.Fatalf("what begins at %d is given back up to %d", begin, given)
+		} else if given != before {
+			times, before = times+1, given
+		}
+	}
+	if times == 0 || times > records/50 {
+		t.Errorf("%d records were given back %d times", records, times)
+	}
+}
+
+func TestRingRefusesRecordsThatCannotBe(t *testing.T) {
+	f := newFakeRing(4096)
+	f.put("short", 0)
+	binary.NativeEndian.PutUint32(f.data, 4000)
+	if record, err := f.next(); err == nil {
+		t.Errorf("got %q", record)
+	}
+}
+
+func TestRingWaits(t *testing.T) {
+	f := newFakeRing(4096)
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.poll = poll
+	if f.flushes, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, f.flushes, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(f.flushes)}); err != nil {
+		t.Fatal(err)
+	}
+	f.setDeadline(time.Now().Add(-time.Second))
+	if _, err := f.read(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("past the deadline: %v", err)
+	}
+	f.put("last", 0)
+	if err := f.flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.read(); string(got) != "last" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for range 2 {
+		if _, err := f.read(); !errors.Is(err, errFlushed) {
+			t.Errorf("after flush: %v", err)
+		}
+	}
+}
