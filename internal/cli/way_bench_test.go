@@ -38,11 +38,10 @@ func BenchmarkWay(b *testing.B) {
 // busy is a source of so many events, over and over those of lives, each time of
 // new sockets at a later time.
 type busy struct {
-	lives   []event.Event
-	left    int
-	at      int
-	round   uint64
-	cookies uint64
+	lives []event.Event
+	left  int
+	at    int
+	round uint64
 }
 
 func (s *busy) Pending() bool { return s.left%3000 != 0 } // so much comes in 10 ms
