@@ -104,7 +104,7 @@ func Main() int {
 				return nil, nil, err
 			}
 			return t, func(found func(wire.Found)) (snapshot.Report, error) {
-				return snapshot.Seed(t.Lives(), o.PIDNamespace, found)
+				return snapshot.Seed(t.Lives(), o.PIDNamespace, t.TakeTypes(), found)
 			}, nil
 		},
 		clock:          newClock(),

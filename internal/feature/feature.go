@@ -72,6 +72,7 @@ type List struct {
 	options Options
 	results map[ID]Result
 
+	cache    *btf.Cache
 	types    *btf.Spec
 	typesErr error
 }
@@ -80,14 +81,19 @@ type List struct {
 func NewList(o Options) *List { return newList(thisSystem(), o) }
 
 func newList(s system, o Options) *List {
+	cache := btf.NewCache()
 	if o.KernelTypes == nil {
-		o.KernelTypes = btf.LoadKernelSpec
+		o.KernelTypes = cache.Kernel
 	}
 	if o.Tracefs == nil {
 		o.Tracefs = s.tracefs
 	}
-	return &List{system: s, rows: rows, options: o, results: map[ID]Result{}}
+	return &List{system: s, rows: rows, options: o, results: map[ID]Result{}, cache: cache}
 }
+
+// Cache has the running kernel's own type information once it was read, for others
+// who load programs: reading it takes longer than most of them.
+func (l *List) Cache() *btf.Cache { return l.cache }
 
 // Ask tells whether a feature is there.
 func (l *List) Ask(id ID) Result {

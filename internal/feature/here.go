@@ -80,5 +80,5 @@ func (l *List) ofTracefs(root fs.FS) Result {
 	case err != nil:
 		return Result{Answer: No, Err: err, Reason: "the kernel has no tracepoint sock:" + traced, Remedy: "boot Linux 4.16 or later"}
 	}
-	return l.tried(tryTracepoint(), "the kernel has no programs of this type", "boot one with CONFIG_BPF_EVENTS")
+	return l.tried(l.tryTracepoint(), "the kernel has no programs of this type", "boot one with CONFIG_BPF_EVENTS")
 }

@@ -96,17 +96,19 @@ func nothing() asm.Instructions {
 }
 
 // try loads a program and, unless attach is nil, attaches it for a moment.
-func try(spec *ebpf.ProgramSpec, attach func(*ebpf.Program) (link.Link, error)) error {
+func (l *List) try(spec *ebpf.ProgramSpec, attach func(*ebpf.Program) (link.Link, error)) error {
+	const name = "tried"
 	spec.License = "GPL"
-	program, err := ebpf.NewProgram(spec)
+	objects, err := ebpf.NewCollectionWithOptions(
+		&ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{name: spec}}, ebpf.CollectionOptions{Cache: l.cache})
 	if err != nil {
 		return err
 	}
-	defer program.Close()
+	defer objects.Close()
 	if attach == nil {
 		return nil
 	}
-	attached, err := attach(program)
+	attached, err := attach(objects.Programs[name])
 	if err != nil {
 		return err
 	}
@@ -114,8 +116,8 @@ func try(spec *ebpf.ProgramSpec, attach func(*ebpf.Program) (link.Link, error)) 
 }
 
 // tryTyped tries a program with typed arguments.
-func tryTyped(instructions asm.Instructions, attach func(*ebpf.Program) (link.Link, error)) error {
-	return try(&ebpf.ProgramSpec{
+func (l *List) tryTyped(instructions asm.Instructions, attach func(*ebpf.Program) (link.Link, error)) error {
+	return l.try(&ebpf.ProgramSpec{
 		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: traced, Instructions: instructions,
 	}, attach)
 }
@@ -130,14 +132,14 @@ func (l *List) ofTypes(attempt func() error, reason, remedy string) Result {
 
 func tpBTF(l *List) Result {
 	return l.ofTypes(func() error {
-		return tryTyped(nothing(), func(p *ebpf.Program) (link.Link, error) {
+		return l.tryTyped(nothing(), func(p *ebpf.Program) (link.Link, error) {
 			return link.AttachTracing(link.TracingOptions{Program: p})
 		})
 	}, "the kernel has no programs with typed arguments", "boot Linux 5.5 or later, with CONFIG_DEBUG_INFO_BTF=y")
 }
 
 func rawTp(l *List) Result {
-	err := try(&ebpf.ProgramSpec{Type: ebpf.RawTracepoint, Instructions: nothing()}, attachRaw(traced))
+	err := l.try(&ebpf.ProgramSpec{Type: ebpf.RawTracepoint, Instructions: nothing()}, attachRaw(traced))
 	return l.tried(err, "the kernel has no programs of this type, or not the tracepoint "+traced, "boot Linux 4.17 or later")
 }
 
@@ -162,8 +164,8 @@ func tracepoint(l *List) Result {
 	return l.ofTracefs(root)
 }
 
-func tryTracepoint() error {
-	return try(&ebpf.ProgramSpec{Type: ebpf.TracePoint, Instructions: nothing()}, nil)
+func (l *List) tryTracepoint() error {
+	return l.try(&ebpf.ProgramSpec{Type: ebpf.TracePoint, Instructions: nothing()}, nil)
 }
 
 // Flags of bpf(2) and its helpers (include/uapi/linux/bpf.h).
@@ -175,12 +177,12 @@ const (
 )
 
 func socketStorage(l *List) Result {
-	return l.ofTypes(trySocketStorage, "programs on this tracepoint have no socket storage", "boot Linux 5.11 or later")
+	return l.ofTypes(l.trySocketStorage, "programs on this tracepoint have no socket storage", "boot Linux 5.11 or later")
 }
 
 // trySocketStorage loads a program that makes the storage of the socket of
 // its first argument.
-func trySocketStorage() error {
+func (l *List) trySocketStorage() error {
 	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	storage, err := ebpf.NewMap(&ebpf.MapSpec{
 		Type: ebpf.SkStorage, KeySize: 4, ValueSize: 4, Key: number, Value: number,
@@ -190,7 +192,7 @@ func trySocketStorage() error {
 		return err
 	}
 	defer storage.Close()
-	return tryTyped(asm.Instructions{
+	return l.tryTyped(asm.Instructions{
 		asm.LoadMem(asm.R2, asm.R1, 0, asm.DWord), // the socket
 		asm.LoadMapPtr(asm.R1, storage.FD()),
 		asm.Mov.Imm(asm.R3, 0), // no initial value
@@ -203,7 +205,7 @@ func trySocketStorage() error {
 
 func socketCookie(l *List) Result {
 	return l.ofTypes(func() error {
-		return tryTyped(asm.Instructions{
+		return l.tryTyped(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R1, 0, asm.DWord), // the socket
 			asm.FnGetSocketCookie.Call(),
 			asm.Mov.Imm(asm.R0, 0),
@@ -236,10 +238,10 @@ func tryPerfEventArray() error {
 }
 
 func globalData(l *List) Result {
-	return l.tried(tryGlobalData(), "the kernel cannot address the value of a map", "boot Linux 5.2 or later")
+	return l.tried(l.tryGlobalData(), "the kernel cannot address the value of a map", "boot Linux 5.2 or later")
 }
 
-func tryGlobalData() error {
+func (l *List) tryGlobalData() error {
 	data, err := ebpf.NewMap(&ebpf.MapSpec{
 		Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Flags: bpfRdonlyProg,
 	})
@@ -247,7 +249,7 @@ func tryGlobalData() error {
 		return err
 	}
 	defer data.Close()
-	return try(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, Instructions: asm.Instructions{
+	return l.try(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, Instructions: asm.Instructions{
 		asm.LoadMapValue(asm.R1, data.FD(), 0),
 		asm.LoadMem(asm.R0, asm.R1, 0, asm.Word),
 		asm.Return(),
@@ -259,7 +261,7 @@ func iterTCP(l *List) Result      { return l.iterator("tcp", "5.9") }
 
 func (l *List) iterator(target, since string) Result {
 	return l.ofTypes(func() error {
-		return try(&ebpf.ProgramSpec{
+		return l.try(&ebpf.ProgramSpec{
 			Type: ebpf.Tracing, AttachType: ebpf.AttachTraceIter, AttachTo: target, Instructions: nothing(),
 		}, func(p *ebpf.Program) (link.Link, error) { return link.AttachIter(link.IterOptions{Program: p}) })
 	}, "the kernel has no such iterator", "boot Linux "+since+" or later")
@@ -275,7 +277,7 @@ func hasTracepoint(name string) func(*List) Result {
 			if name == "sys_exit" {
 				return Result{Reason: "not known without BTF"}
 			}
-			err = try(&ebpf.ProgramSpec{Type: ebpf.RawTracepoint, Instructions: nothing()}, attachRaw(name))
+			err = l.try(&ebpf.ProgramSpec{Type: ebpf.RawTracepoint, Instructions: nothing()}, attachRaw(name))
 			return l.tried(err, "the kernel has no such tracepoint", "")
 		}
 		if !hasType(kernel, name) {

@@ -58,7 +58,8 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 	if err != nil {
 		return fmt.Errorf("read the embedded programs: %w", err)
 	}
-	var collection ebpf.CollectionOptions
+	t.cache = list.Cache()
+	collection := ebpf.CollectionOptions{Cache: t.cache}
 	settings := settingsOf(&o)
 	if t.Knows().Facts {
 		kernel, err := list.KernelTypes()

@@ -270,7 +270,7 @@ func requireSeeding(t testing.TB) {
 // seed walks over the sockets for the trace.
 func seed(t testing.TB, c *collector) (all []wire.Found, report snapshot.Report) {
 	t.Helper()
-	report, err := snapshot.Seed(c.Lives(), 0, func(f wire.Found) { all = append(all, f) })
+	report, err := snapshot.Seed(c.Lives(), 0, nil, func(f wire.Found) { all = append(all, f) })
 	if err != nil {
 		t.Fatalf("walk over the sockets: %v", err)
 	}
@@ -357,7 +357,7 @@ func TestLiveEventsWinOverTheWalk(t *testing.T) {
 	walks := make(chan int)
 	go func() {
 		for n := 0; ; n++ {
-			if _, err := snapshot.Seed(c.Lives(), 0, func(wire.Found) {}); err != nil {
+			if _, err := snapshot.Seed(c.Lives(), 0, nil, func(wire.Found) {}); err != nil {
 				t.Errorf("walk over the sockets: %v", err)
 			}
 			select {
@@ -475,7 +475,7 @@ func TestPIDsOfANamespace(t *testing.T) {
 		l = kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
 		helper.Connect(t, l.Addr())
 		if c.Knows().Sockets {
-			_, err := snapshot.Seed(c.Lives(), uint32(st.Ino), func(f wire.Found) {
+			_, err := snapshot.Seed(c.Lives(), uint32(st.Ino), nil, func(f wire.Found) {
 				if f.Netns == ns.Inode {
 					found = append(found, f)
 				}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -79,6 +80,7 @@ type Tracer struct {
 	clock     Clock
 	nap       time.Duration
 
+	cache     *btf.Cache // see TakeTypes
 	resets    resetNames
 	refused   error
 	undecided []string
@@ -113,6 +115,9 @@ func Open(o Options) (*Tracer, error) {
 			return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
 		}
 	}
+	if t := openAtOnce(list, &o); t != nil {
+		return t, nil
+	}
 	t, err := loadBest(list, &o)
 	if err != nil {
 		return nil, err
@@ -122,6 +127,28 @@ func Open(o Options) (*Tracer, error) {
 		return nil, list.Diagnose(err)
 	}
 	return t, nil
+}
+
+// openAtOnce begins with the best there is, without asking whether the machine has
+// it: most do, and asking takes as long again. It is nil where that fails, or
+// another way is asked for.
+func openAtOnce(list *feature.List, o *Options) *Tracer {
+	if o.Backend.row != nil || o.Transport.row != nil {
+		return nil
+	}
+	t := newTracer(Choice{backends[0], transports[0]}, o)
+	if t.load(list, *o) != nil {
+		return nil
+	}
+	if t.start(o) != nil {
+		t.Close()
+		return nil
+	}
+	return t
+}
+
+func newTracer(choice Choice, o *Options) *Tracer {
+	return &Tracer{choice: choice, clock: o.Clock, unread: true}
 }
 
 // loadBest loads the best backend of those that the options allow whose programs
@@ -139,7 +166,8 @@ func loadBest(list *feature.List, o *Options) (*Tracer, error) {
 		if o.AcceptProbe && !choice.backend.knows.Facts {
 			return nil, &feature.Missing{What: "--accept-probe needs the kernel's type information, which the backend tracepoint does without: leave it out"}
 		}
-		t := &Tracer{choice: choice, clock: o.Clock, unread: true, refused: refused}
+		t := newTracer(choice, o)
+		t.refused = refused
 		err = t.load(list, *o)
 		var verifier *ebpf.VerifierError
 		switch {
@@ -239,6 +267,13 @@ func (t *Tracer) Read(e *event.Event) error {
 // Lives is the programs' storage of what they remember of sockets, for a
 // snapshot to fill. It is the Tracer's own and ends with it.
 func (t *Tracer) Lives() *ebpf.Map { return t.objects.Maps["lives"] }
+
+// TakeTypes is the kernel's type information, read once, for who loads other programs.
+// The Tracer keeps it no longer: it takes megabytes.
+func (t *Tracer) TakeTypes() *btf.Cache {
+	defer func() { t.cache = nil }()
+	return t.cache
+}
 
 // Pending implements pipeline.Source.
 func (t *Tracer) Pending() bool { return t.transport.pending() }

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
@@ -36,11 +37,12 @@ type Report struct {
 //
 // pidNamespace is the inode number of the PID namespace whose process ids are
 // told; zero means the machine's.
-func Seed(lives *ebpf.Map, pidNamespace uint32, found func(wire.Found)) (Report, error) {
+// types may have the kernel's type information already; nil: it is read.
+func Seed(lives *ebpf.Map, pidNamespace uint32, types *btf.Cache, found func(wire.Found)) (Report, error) {
 	spaces, refused := namespaces()
 	defer spaces.close()
 	report := Report{Refused: refused}
-	err := report.walk(walkOptions{lives: lives, pidNamespace: pidNamespace}, spaces, found)
+	err := report.walk(walkOptions{lives: lives, pidNamespace: pidNamespace, types: types}, spaces, found)
 	return report, err
 }
 
@@ -49,7 +51,8 @@ type walkOptions struct {
 	lives *ebpf.Map // to seed; nil: nothing is
 	udp   bool      // whether UDP sockets are told of, too
 
-	pidNamespace uint32 // see Seed
+	pidNamespace uint32     // see Seed
+	types        *btf.Cache // see Seed
 }
 
 // walk calls found for each socket that a process has open, and adds the
@@ -67,7 +70,7 @@ func (r *Report) walk(o walkOptions, spaces *spaces, found func(wire.Found)) err
 		return fmt.Errorf("set up the walk over the sockets: %w", err)
 	}
 	delete(spec.Programs, minisocksProgram)
-	var options ebpf.CollectionOptions
+	options := ebpf.CollectionOptions{Cache: o.types}
 	if o.lives != nil {
 		options.MapReplacements = map[string]*ebpf.Map{"lives": o.lives}
 	}
