@@ -32,7 +32,7 @@ func Minisock(e *event.Event) event.State {
 
 // endOf judges why the connection ends with the event, a transition to CLOSE
 // or to TIME_WAIT.
-func (l *life) endOf(e *event.Event) event.End {
+func (l life) endOf(e *event.Event) event.End {
 	end := event.End{First: l.firstOf(e), Errno: e.Facts.Err, Signal: l.signal, Reset: e.Facts.Reset, By: l.by}
 	end.Reason, end.Cause = l.why(e)
 	if end.Reason == event.ReasonAborted {
@@ -50,7 +50,7 @@ func (l *life) endOf(e *event.Event) event.End {
 
 // firstOf tells who closed first, also of a connection whose beginning was not
 // seen (RFC 9293, figure 5).
-func (l *life) firstOf(e *event.Event) event.Side {
+func (l life) firstOf(e *event.Event) event.Side {
 	if l.first != event.SideUnknown {
 		return l.first
 	}
@@ -66,7 +66,7 @@ func (l *life) firstOf(e *event.Event) event.Side {
 }
 
 // why tells the reason of an end, by what the socket says of itself.
-func (l *life) why(e *event.Event) (event.Reason, event.Cause) {
+func (l life) why(e *event.Event) (event.Reason, event.Cause) {
 	err := event.Errno(e.Facts.Err)
 	switch {
 	case e.NewState == event.TimeWait:
@@ -192,14 +192,14 @@ func aborted(f *event.Facts) event.Cause {
 // came after close(): nobody will read it, and the answer is a reset
 // (tcp_rcv_state_process). None comes after the peer's FIN. Whether it was data,
 // the report of that reset tells.
-func (l *life) mayBeLateData(e *event.Event) bool {
+func (l life) mayBeLateData(e *event.Event) bool {
 	return (e.OldState == event.FinWait1 || e.OldState == event.FinWait2) && e.Facts.Flags.Has(event.Dead) &&
 		(!l.closed || e.Facts.DataSegsIn > l.dataAtClose)
 }
 
 // whyMinisock tells why a connection is over when its minisock in FIN_WAIT2 goes
 // on to e.NewState. One that was told already has no reason.
-func (l *life) whyMinisock(e *event.Event) (event.Reason, event.Cause) {
+func (l life) whyMinisock(e *event.Event) (event.Reason, event.Cause) {
 	switch {
 	case l.state != event.FinWait2:
 	case e.NewState == event.TimeWait && l.signal != 0:
@@ -216,7 +216,7 @@ func (l *life) whyMinisock(e *event.Event) (event.Reason, event.Cause) {
 // SYN and a FIN take a number of the sequence each, as data does (RFC 9293,
 // 3.4), and the kernel counts them as bytes: a SYN that was acknowledged where
 // connect() was called (tcp_snd_una_update), and each FIN.
-func (l *life) trafficOf(e *event.Event) event.Traffic {
+func (l life) trafficOf(e *event.Event) event.Traffic {
 	f := &e.Facts
 	t := event.Traffic{
 		Known: e.OldState != event.Listen && f.SegsIn|f.SegsOut != 0,

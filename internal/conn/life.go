@@ -7,16 +7,22 @@ import (
 	"tcpstates/internal/event"
 )
 
-// life is what is remembered of a connection. It is kept small, as there may
-// be a million, and without pointers, so that the garbage collector has nothing
-// to look for in it.
+// life is what is remembered of a connection, in two parts: when all is told but the
+// end of its TIME_WAIT, the core alone is kept. Both are kept small, as there may be
+// a million, and without pointers, so that the garbage collector has nothing to look
+// for in them.
 type life struct {
-	// What each transition changes comes first, in as few cache lines as it fits.
+	*core
+	*detail // nil of one that is retired, which is in TIME_WAIT: see table
+}
 
-	socket uint64 // see event.Event.Socket; 0: nobody has this place
+// core is what every transition changes, and what its end in TIME_WAIT is told by.
+type core struct {
+	socket uint64 // see event.Event.Socket
 	since  uint64 // ns, CLOCK_MONOTONIC: when state began
 
 	older, newer uint32 // neighbours in the order of the last event
+	detailAt     uint32 // place of its detail; none: it is retired
 	netns        uint32
 	uid          uint32
 
@@ -34,11 +40,13 @@ type life struct {
 
 	local, remote end
 	owner         owner
+}
 
-	times [event.NewSynRecv]uint64 // ns spent in each state; in 0 what belongs to none for sure
-
-	opened      uint64 // ns: when connect() was called; 0: not known
-	established uint64 // ns; 0: not known
+// detail is what its end is told by.
+type detail struct {
+	times       [event.NewSynRecv]uint64 // ns spent in each state; in 0 what belongs to none for sure
+	opened      uint64                   // ns: when connect() was called; 0: not known
+	established uint64                   // ns; 0: not known
 	handshake   event.Handshake
 	wait        event.Wait
 	by          event.Process // who closed it first; zero: nobody has
@@ -77,7 +85,7 @@ func (n end) addrPort(f event.Family) netip.AddrPort {
 }
 
 // begin makes a life of a connection's first event.
-func (l *life) begin(e *event.Event) {
+func (l life) begin(e *event.Event) {
 	l.since, l.state = e.Ktime, e.OldState
 	if !e.Begins() { // the trace has begun later than the connection
 		l.bounded = true
@@ -99,7 +107,7 @@ func (l *life) begin(e *event.Event) {
 }
 
 // meet takes from a transition what it tells of the connection.
-func (l *life) meet(e *event.Event) {
+func (l life) meet(e *event.Event) {
 	if l.state != e.OldState { // what was between is not known
 		l.enter(0, l.since)
 	}
@@ -128,7 +136,7 @@ func (l *life) meet(e *event.Event) {
 }
 
 // noteClose notes who closes the connection, and first.
-func (l *life) noteClose(e *event.Event) {
+func (l life) noteClose(e *event.Event) {
 	if e.Closes && l.by.PID == 0 {
 		l.by = e.Current
 	}
@@ -153,7 +161,7 @@ func (l *life) noteClose(e *event.Event) {
 const bothWays = 3
 
 // enter accounts for the time in the present state, and changes it.
-func (l *life) enter(state event.State, ktime uint64) {
+func (l life) enter(state event.State, ktime uint64) {
 	if ktime > l.since {
 		if int(l.state) < len(l.times) {
 			l.times[l.state] += ktime - l.since
@@ -167,7 +175,7 @@ func (l *life) enter(state event.State, ktime uint64) {
 
 // serve notes who accepted the connection, or was the first to use it: it must
 // have been accepted before.
-func (l *life) serve(e *event.Event) {
+func (l life) serve(e *event.Event) {
 	l.owner = ownerOf(e)
 	switch {
 	case e.Accepted != 0:
@@ -178,7 +186,7 @@ func (l *life) serve(e *event.Event) {
 }
 
 // endWait notes when the connection had been accepted, or at the latest.
-func (l *life) endWait(ktime uint64, atMost bool) {
+func (l life) endWait(ktime uint64, atMost bool) {
 	if l.role != event.RoleServer || l.established == 0 || l.wait.Known {
 		return
 	}
@@ -189,7 +197,7 @@ func (l *life) endWait(ktime uint64, atMost bool) {
 }
 
 // tellWait gives the event the wait, if it was not told yet.
-func (l *life) tellWait(e *event.Event) {
+func (l life) tellWait(e *event.Event) {
 	if l.wait.Known && !l.waitTold {
 		e.AcceptWait, l.waitTold = l.wait, true
 	}
@@ -197,7 +205,7 @@ func (l *life) tellWait(e *event.Event) {
 
 // establish judges the handshake that the event ends. firstSynAck is when the
 // first of several SYN-ACKs was sent, zero if that is not known.
-func (l *life) establish(e *event.Event, firstSynAck uint64) {
+func (l life) establish(e *event.Event, firstSynAck uint64) {
 	l.established = e.Ktime
 	h := handshakeOf(e, l.role)
 	switch {
@@ -246,8 +254,8 @@ func handshakeOf(e *event.Event, role event.Role) event.Handshake {
 // pass accounts for the time of a minisock in its state, which has changed
 // between two batches: to the first of them it has lasted for sure. The new
 // state begins at the second at the latest.
-func (l *life) pass(to event.State, seen, ktime uint64) {
-	if seen > l.since && seen <= ktime {
+func (l life) pass(to event.State, seen, ktime uint64) {
+	if l.detail != nil && seen > l.since && seen <= ktime {
 		l.times[0] += seen - l.since
 	}
 	l.bounded = true
@@ -255,7 +263,7 @@ func (l *life) pass(to event.State, seen, ktime uint64) {
 }
 
 // report fills d with the connection's end, of which e tells.
-func (l *life) report(d, e *event.Event) {
+func (l life) report(d, e *event.Event) {
 	l.describe(d, e)
 	d.Kind = event.KindConn
 	d.OldState = e.OldState
@@ -265,7 +273,7 @@ func (l *life) report(d, e *event.Event) {
 }
 
 // complete adds to d what is known of the connection as a whole.
-func (l *life) complete(d *event.Event, state event.State) {
+func (l life) complete(d *event.Event, state event.State) {
 	d.NewState = state
 	d.Ktime = l.since // of the end, which no event is before
 	d.Handshake, d.AcceptWait = l.handshake, l.wait
@@ -281,7 +289,7 @@ func (l *life) complete(d *event.Event, state event.State) {
 }
 
 // describe fills d with what is known of the connection at e.
-func (l *life) describe(d, e *event.Event) {
+func (l life) describe(d, e *event.Event) {
 	*d = event.Event{
 		Ktime: e.Ktime, Wall: e.Wall,
 		Netns: l.netns, Family: l.family,

@@ -72,7 +72,8 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 	case event.KindResetSent:
 		return t.resetSent(e, next)
 	case event.KindOwner:
-		if l := t.lives.find(e.Socket()); l != nil {
+		if l, found := t.lives.find(e.Socket()); found {
+			t.lives.complete(&l)
 			l.serve(e)
 			e.Role = l.role
 		}
@@ -83,7 +84,7 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 		t.halfOpen[handshakeBy(e)] = e.Since
 		e.Role = event.RoleServer
 	case event.KindRetransmit, event.KindResetReceived:
-		if l := t.lives.find(e.Socket()); l != nil {
+		if l, found := t.lives.find(e.Socket()); found {
 			e.Role = l.role
 		}
 	}
@@ -92,17 +93,18 @@ func (t *Tracker) Apply(e *event.Event, next func(*event.Event) error) error {
 
 // transition handles a change of state.
 func (t *Tracker) transition(e *event.Event, next func(*event.Event) error) error {
-	l := t.lives.find(e.Socket())
-	if l != nil && e.Begins() {
+	l, found := t.lives.find(e.Socket())
+	if found && e.Begins() {
 		if err := t.endUnseen(l, e, next); err != nil {
 			return err
 		}
-		l = nil
+		found = false
 	}
-	if l == nil {
+	if !found {
 		l = t.newLife(e)
 		l.begin(e)
 	}
+	t.lives.complete(&l)
 	l.meet(e)
 	e.Role = l.role
 	l.tellWait(e)
@@ -143,7 +145,7 @@ func (t *Tracker) firstSynAck(e *event.Event) uint64 {
 }
 
 // newLife makes a life, at the cost of another if there is no room.
-func (t *Tracker) newLife(e *event.Event) *life {
+func (t *Tracker) newLife(e *event.Event) life {
 	if t.lives.isFull() {
 		if t.lives.evict().state == event.TimeWait {
 			t.unfollowed++
@@ -156,7 +158,7 @@ func (t *Tracker) newLife(e *event.Event) *life {
 
 // endUnseen hands on the end of a connection whose socket has begun another:
 // when and why it ended is not known.
-func (t *Tracker) endUnseen(l *life, e *event.Event, next func(*event.Event) error) error {
+func (t *Tracker) endUnseen(l life, e *event.Event, next func(*event.Event) error) error {
 	from := l.state
 	if from == event.TimeWait || !t.Wholes { // told already; the minisock lives on beside the new connection
 		t.lives.remove(l)
@@ -173,7 +175,7 @@ func (t *Tracker) endUnseen(l *life, e *event.Event, next func(*event.Event) err
 }
 
 // close handles a transition to CLOSE, which may be one to a minisock.
-func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) error {
+func (t *Tracker) close(l life, e *event.Event, next func(*event.Event) error) error {
 	rest := Minisock(e)
 	if rest == event.FinWait2 && e.Cookie == 0 {
 		rest = event.Close // the minisock goes on, and nothing would tell how far
@@ -215,18 +217,24 @@ func (t *Tracker) close(l *life, e *event.Event, next func(*event.Event) error) 
 
 // minisock handles what was seen of a minisock.
 func (t *Tracker) minisock(e *event.Event, next func(*event.Event) error) error {
-	l := t.lives.find(e.Socket())
-	if l == nil || !l.small || l.state == e.NewState || l.local.port != e.Local.Port() || l.remote.port != e.Remote.Port() {
+	l, found := t.lives.find(e.Socket())
+	if !found || !l.small || l.state == e.NewState || l.local.port != e.Local.Port() || l.remote.port != e.Remote.Port() {
 		return nil
 	}
-	end := event.End{First: event.SideUs, By: l.by, Signal: l.signal}
-	end.Reason, end.Cause = l.whyMinisock(e)
+	if l.state == event.TimeWait && e.NewState != event.Close { // nothing else comes after
+		return nil
+	}
+	var end event.End
+	if l.state != event.TimeWait { // else its end was told
+		end = event.End{First: event.SideUs, By: l.by, Signal: l.signal}
+		end.Reason, end.Cause = l.whyMinisock(e)
+	}
 	return t.leave(l, e, e.NewState, end, next)
 }
 
 // leave hands on the transition of a connection's minisock, and its end if that
 // was not told yet.
-func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, next func(*event.Event) error) error {
+func (t *Tracker) leave(l life, e *event.Event, to event.State, end event.End, next func(*event.Event) error) error {
 	from := l.state
 	d := &t.derived
 	l.describe(d, e)
@@ -261,9 +269,10 @@ func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, 
 			return err
 		}
 	}
-	if to == event.Close {
+	switch to {
+	case event.Close:
 		t.lives.remove(l)
-	} else {
+	case event.TimeWait:
 		t.lives.retire(l)
 	}
 	return nil
@@ -272,7 +281,7 @@ func (t *Tracker) leave(l *life, e *event.Event, to event.State, end event.End, 
 // resetSent handles the report of a reset: it may be what a connection's end
 // waits for, or the end of a minisock.
 func (t *Tracker) resetSent(e *event.Event, next func(*event.Event) error) error {
-	if l := t.lives.find(e.Socket()); l != nil {
+	if l, found := t.lives.find(e.Socket()); found {
 		e.Role = l.role
 		if err := next(e); err != nil {
 			return err
