@@ -23,7 +23,8 @@ type ring struct {
 	// beginning: up to where records were given back, and up to where there are
 	// some.
 	consumer, producer *atomic.Uint64
-	data               []byte // twice in a row, so that no record is in two pieces
+	data               []byte
+	joined             []byte // a copy of the record that goes on at the beginning of data
 
 	consumed, produced uint64 // up to where records were read, and are known to be
 	given              uint64 // what consumer says
@@ -62,7 +63,9 @@ func (r *ring) open(buffer, size int) (err error) {
 	if r.pages[0], err = unix.Mmap(buffer, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return err
 	}
-	if r.pages[1], err = unix.Mmap(buffer, int64(page), page+2*size, unix.PROT_READ, unix.MAP_SHARED); err != nil {
+	// The kernel offers the data twice in a row, so that all records are whole. That
+	// would count as twice the memory.
+	if r.pages[1], err = unix.Mmap(buffer, int64(page), page+size, unix.PROT_READ, unix.MAP_SHARED); err != nil {
 		return err
 	}
 	r.consumer = (*atomic.Uint64)(unsafe.Pointer(&r.pages[0][0]))
@@ -118,13 +121,22 @@ func (r *ring) next() ([]byte, error) {
 		}
 		r.consumed += whole
 		if header&ringDiscarded == 0 {
-			return r.data[at+ringHeader:][:length:length], nil
+			return r.record((at+ringHeader)&r.mask(), length), nil
 		}
 	}
 	return nil, nil
 }
 
-func (r *ring) mask() uint64 { return uint64(len(r.data)/2) - 1 }
+// record is the one of so many bytes that begins at a place.
+func (r *ring) record(at, length uint64) []byte {
+	if rest := r.data[at:]; uint64(len(rest)) < length {
+		r.joined = append(append(r.joined[:0], rest...), r.data[:length-uint64(len(rest))]...)
+		return r.joined
+	}
+	return r.data[at:][:length:length]
+}
+
+func (r *ring) mask() uint64 { return uint64(len(r.data)) - 1 }
 
 // giveBack gives the kernel the room of all that was read, and tells whether there
 // is more to read. That is looked for after: the program that makes the next record
@@ -169,7 +181,7 @@ func (r *ring) wait() error {
 
 func (r *ring) setDeadline(t time.Time) { r.deadline = t }
 
-func (r *ring) size() int { return len(r.data) / 2 }
+func (r *ring) size() int { return len(r.data) }
 
 func (r *ring) lost() uint64 { return 0 } // the programs count
 
