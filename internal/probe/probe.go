@@ -212,6 +212,10 @@ func napFor(bufferSize int) time.Duration {
 	return min(maxNap, maxNap*time.Duration(bufferSize)/DefaultBufferSize)
 }
 
+// recordHead is how many bytes of the buffer the kernel takes for each record
+// beside what is in it (BPF_RINGBUF_HDR_SZ, struct perf_event_header).
+const recordHead = 8
+
 // tick is how long Read waits for an event at most: then it gives a tick.
 const tick = 250 * time.Millisecond
 
@@ -219,8 +223,9 @@ const tick = 250 * time.Millisecond
 // sent until then, and io.EOF.
 func (t *Tracer) Read(e *event.Event) error {
 	// Once a buffer's worth of records, or when there is no more to read,
-	// is soon enough to learn of losses: none happens in between.
-	if t.unread || t.sinceAsk*wire.Size >= t.transport.size() {
+	// is soon enough to learn of losses, and the right place to tell of them: when
+	// one happened, the buffer was full of what came before.
+	if t.unread || (t.sinceAsk+1)*(wire.Size+recordHead) > t.transport.size() {
 		t.sinceAsk = 0
 		if more, err := t.readLoss(e); more || err != nil {
 			return err
