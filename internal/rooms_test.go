@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 		"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline",
 		"github.com/coreos/go-systemd/v22/journal", "golang.org/x/sys/...",
 	},
+	"internal/outlet":     {"tcpstates/internal/event", "tcpstates/internal/output", "tcpstates/internal/pipeline"},
 	"internal/pipeline":   {"tcpstates/internal/event"},
 	"internal/kerneltest": {"tcpstates/internal/event", "tcpstates/internal/thread", "golang.org/x/sys/..."},
 	"internal/logfile":    {},

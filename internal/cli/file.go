@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -70,10 +69,10 @@ func hint(err error) string {
 	return ""
 }
 
-// toFile makes the options those of a format that writes to the file: no
+// toFile makes the options those of a format that writes to a file: no
 // colours, no terminal's width.
-func toFile(o *output.Options, file io.Writer) {
-	o.Out, o.Color = file, false
+func toFile(o *output.Options) {
+	o.Color = false
 	o.Width = func() int { return 0 }
 }
 

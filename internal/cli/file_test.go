@@ -69,7 +69,7 @@ func TestOldFilesAreRemoved(t *testing.T) {
 	}
 }
 
-func TestErrorsOfTheDiskEndTheTrace(t *testing.T) {
+func TestErrorsAtTheBeginningEndTheTrace(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone", "out")
 	for path, want := range map[string]string{
 		"/dev/full": "tcpstates: write the events: write /dev/full: no space left on device\n",

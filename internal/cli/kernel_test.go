@@ -167,6 +167,8 @@ type jsonRecord struct {
 	Gaps     uint64     `json:"gaps"`
 	Evicted  uint64     `json:"evicted"`
 
+	Cause      string `json:"cause"`
+	Unwritten  uint64 `json:"unwritten"`
 	Unfollowed uint64 `json:"unfollowed"`
 	Schema     int    `json:"schema"`
 	Version    string `json:"version"`
@@ -373,18 +375,6 @@ func TestHangupIsIgnoredUnderNohup(t *testing.T) {
 	if said := trace.end(t); !strings.Contains(said, " 0 events lost") || strings.Contains(said, " 0 transitions") {
 		t.Errorf("stderr is %q", said)
 	}
-}
-
-func TestFullDisk(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
-	cmd := command(t)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = full, &said
-	requireExit(t, cmd, &said, exitFailed, "tcpstates: write the events: write /dev/stdout: no space left on device\n")
 }
 
 // afterHeader is what the command says after what it traces with, if it says

@@ -408,9 +408,15 @@ func (p pressure) recovered(t *testing.T, ns *kerneltest.Netns) (port string) {
 // recordsThrough is how many records the command says that it has read.
 func recordsThrough(t *testing.T, said string) uint64 {
 	t.Helper()
-	m := regexp.MustCompile(`tcpstates: (\d+) records through the buffer`).FindStringSubmatch(said)
+	return numberBefore(t, said, " records through the buffer")
+}
+
+// numberBefore is the number that stands before the words.
+func numberBefore(t *testing.T, said, words string) uint64 {
+	t.Helper()
+	m := regexp.MustCompile(`(\d+)` + regexp.QuoteMeta(words)).FindStringSubmatch(said)
 	if m == nil {
-		t.Fatalf("no number of records in %q", said)
+		t.Fatalf("there is no number of%s in %q", words, said)
 	}
 	n, err := strconv.ParseUint(m[1], 10, 64)
 	if err != nil {

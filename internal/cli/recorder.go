@@ -7,9 +7,11 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"tcpstates/internal/event"
+	"tcpstates/internal/outlet"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
 	"tcpstates/internal/record"
@@ -30,7 +32,10 @@ type recorder struct {
 
 	start   record.Start
 	sink    *record.Writer
+	gate    *outlet.Gate // before sink
+	outlet  *outlet.Outlet
 	counted *counter // bytes written
+	inBlock uint64   // events of the block under way
 	lost    uint64
 	events  uint64
 	kept    uint64 // events that the last snapshot has
@@ -96,14 +101,68 @@ func (r *recorder) begin(start event.Start, source tracer, show show, flags *tra
 		Start: start, Sockets: knows.Sockets, Facts: knows.Facts, Owners: knows.Owners, Less: knows.Less,
 		Raw: show.subject == output.OfRaw, Forks: flags.tree, Lasts: time.Duration(flags.duration),
 	}
-	r.counted = &counter{Writer: r.file}
-	to := io.Writer(r.counted)
+	r.counted = &counter{Writer: asLines(r.file)}
+	r.outlet = r.newOutlet(r.counted, r.name())
+	to := io.Writer(blocks{r})
 	if r.ring != nil {
 		to = r.ring
 	}
 	var err error
 	r.sink, err = record.NewWriter(to, r.start)
+	r.gate = outlet.NewGate(r.outlet, counted{r})
 	return r.failing(err)
+}
+
+// name is what the recording is called in messages.
+func (r *recorder) name() string {
+	if r.path == "-" {
+		return "the recording"
+	}
+	return "the recording " + r.path
+}
+
+// endure has a disk that is full for a while end the recording no more.
+func (r *recorder) endure() {
+	if r != nil {
+		r.outlet.Endure()
+	}
+}
+
+// incomplete is the error that something is not recorded; nil if all is.
+func (r *recorder) incomplete() error {
+	if r == nil {
+		return nil
+	}
+	return r.outlet.Incomplete()
+}
+
+// counted counts the events that a block is made of.
+type counted struct{ *recorder }
+
+// Write implements outlet.Writer.
+func (c counted) Write(e *event.Event) error {
+	switch e.Kind {
+	case event.KindTick, event.KindSocket, event.KindLost:
+	default:
+		c.inBlock++
+	}
+	return c.sink.Write(e)
+}
+
+// Flush implements outlet.Writer.
+func (c counted) Flush() error { return c.sink.Flush() }
+
+// blocks takes blocks, and says how many events each has.
+type blocks struct{ *recorder }
+
+// Write implements io.Writer.
+func (b blocks) Write(block []byte) (int, error) {
+	err := b.outlet.WriteMarked(block, []output.Mark{{End: len(block), Events: b.inBlock}})
+	b.inBlock = 0
+	if err != nil {
+		return 0, err
+	}
+	return len(block), nil
 }
 
 // Apply implements pipeline.Stage.
@@ -131,7 +190,7 @@ func (r *recorder) write(e *event.Event) error {
 	if e.Kind == event.KindLost {
 		r.lost += e.Lost
 	}
-	return r.failing(r.sink.Write(e))
+	return r.failing(r.gate.Write(e))
 }
 
 // The ring is written so long after a connection has ended badly, as what follows
@@ -161,7 +220,7 @@ type prompt struct {
 
 // Flush implements pipeline.Sink.
 func (p prompt) Flush() error {
-	return errors.Join(p.recorder.failing(p.recorder.sink.Flush()), p.Sink.Flush())
+	return errors.Join(p.recorder.failing(p.recorder.gate.Flush()), p.Sink.Flush())
 }
 
 // failures is the stage that tells the recorder of them.
@@ -180,7 +239,14 @@ func (r *recorder) snapshotIfDue(e *event.Event) error {
 		return nil
 	}
 	r.written = e.Ktime
-	return r.snapshot(record.Stop{Stop: event.Stop{Wall: e.Wall, Lost: r.lost, MissedUnknown: true}, Early: true})
+	failed := r.failed
+	err := r.snapshot(record.Stop{Stop: event.Stop{Wall: e.Wall, Lost: r.lost, MissedUnknown: true}, Early: true})
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		fmt.Fprintf(r.stderr, "tcpstates: %v: what is in memory is kept, and written when there is room\n", err)
+		r.failed, r.over = failed, false
+		return nil
+	}
+	return err
 }
 
 // snapshot writes the ring in place of what the file had.
@@ -228,7 +294,10 @@ func (r *recorder) stop(stop event.Stop) error {
 	var err error
 	switch {
 	case r.ring == nil:
-		err = r.failing(r.sink.Stop(whole))
+		if err = r.failing(r.gate.End()); err == nil {
+			r.outlet.Account(&whole.Stop)
+			err = r.failing(r.sink.Stop(whole))
+		}
 	case !r.onFailure || r.failed != 0:
 		err = r.snapshot(whole)
 	}
@@ -285,6 +354,9 @@ func (r *recorder) tell() {
 		kept = r.kept
 		text = fmt.Sprintf("; %d older ones had no room, see --ring", r.ring.Dropped())
 	}
+	var left event.Stop
+	r.outlet.Account(&left)
+	kept -= min(kept, left.Unwritten)
 	each := 0.0
 	if kept > 0 {
 		each = float64(r.counted.n) / float64(kept)

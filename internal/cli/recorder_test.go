@@ -39,7 +39,7 @@ func TestRecordingOutlivesTheOutput(t *testing.T) {
 		err  error
 		code int
 	}{
-		{nil, syscall.EPIPE, exitDone}, {[]string{"--ring", "1M"}, syscall.EPIPE, exitDone}, {nil, syscall.ENOSPC, exitFailed},
+		{nil, syscall.EPIPE, exitDone}, {[]string{"--ring", "1M"}, syscall.EPIPE, exitDone}, {nil, syscall.EIO, exitFailed},
 	} {
 		file := filepath.Join(t.TempDir(), "file")
 		f := &fake{events: scenario(t, "refused")}

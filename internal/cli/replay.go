@@ -132,6 +132,8 @@ type replayed struct {
 	reads    uint64
 	lost     uint64
 	lastWall int64
+
+	unwritten uint64 // as the disk was full that it was recorded on
 }
 
 // openReplay opens a recording.
@@ -223,7 +225,11 @@ func (r *replayed) Read(e *event.Event) error {
 		return io.EOF
 	}
 	r.lastWall = e.Wall
-	r.lost += e.Lost
+	if e.Loss == event.LossBuffer {
+		r.lost += e.Lost
+	} else {
+		r.unwritten += e.Lost
+	}
 	return nil
 }
 
@@ -245,7 +251,7 @@ func (r *replayed) finish() error {
 
 // account is that of the recording, of which so much was shown.
 func (r *replayed) account(shown uint64) event.Stop {
-	stop := event.Stop{Wall: r.lastWall, Lost: r.lost, MissedUnknown: true}
+	stop := event.Stop{Wall: r.lastWall, Lost: r.lost, Unwritten: r.unwritten, MissedUnknown: true}
 	if s := r.Stop(); s != nil {
 		stop = s.Stop
 	}

@@ -214,7 +214,7 @@ func TestReplayTellsWhatIsMissing(t *testing.T) {
 	}{
 		{"cut", whole[:len(whole)-1], "is not complete: it is cut off: it ends before the trace did"},
 		{"damaged", change(len(whole)-200, 1), "is not complete: 1 damaged blocks were left out"},
-		{"newer", newer, "it is of version 2, and this tcpstates reads up to 1: read it with a newer one"},
+		{"newer", newer, "it is of version 3, and this tcpstates reads up to 2: read it with a newer one"},
 		{"another file", []byte("#!/bin/sh\necho hello\n"), `it is no recording: line 2: "echo" is no kind of event`},
 		{"empty", nil, "it is no recording: it is empty"},
 		{"no beginning", change(13, 1), "its first bytes are damaged or cut off"},
@@ -306,6 +306,20 @@ func TestSnapshotOnFailure(t *testing.T) {
 		if wantEarly := test.code == exitDone; strings.Contains(said, "and the trace went on") != wantEarly {
 			t.Errorf("the replay says %q", said)
 		}
+	}
+}
+
+// TestASnapshotThatFindsNoRoom leaves the ring in memory, and the trace goes on.
+func TestASnapshotThatFindsNoRoom(t *testing.T) {
+	var out bytes.Buffer
+	code, said := runCommand(t, &fake{events: many(t, 2)}, &out,
+		"record", "/dev/full", "--ring", "1M", "--snapshot-on-failure", "--duration", "30ms", "-o", "csv")
+	if !strings.Contains(said, "no space left on device: what is in memory is kept, and written when there is room\n") ||
+		code != exitFailed { // at the end it is no more tried again
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	if !strings.Contains(out.String(), "refused") {
+		t.Errorf("the trace shows\n%s", &out)
 	}
 }
 

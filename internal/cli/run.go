@@ -108,6 +108,8 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	if err = errors.Join(err, r.way.sink.Flush()); err != nil {
 		return stop, pipeline.Writing(err)
 	}
+	r.target.endure()
+	r.recorder.endure()
 	// Beside the trace, because events must not wait in the buffer.
 	var seeding sync.WaitGroup
 	defer seeding.Wait()
@@ -141,7 +143,9 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	r.way.account(&stop)
 	r.flags.notef(r.app, "%d records through the buffer, %d recovered by a later program; %d connections are still followed",
 		totals.Emitted, totals.Recovered, r.way.tracked())
-	return stop, pipeline.Writing(r.way.sink.Stop(stop))
+	err = r.way.sink.Stop(stop)
+	r.target.account(&stop)
+	return stop, pipeline.Writing(err)
 }
 
 // patience is how long the last events may wait for who reads the output.

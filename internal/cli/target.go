@@ -2,14 +2,17 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"tcpstates/internal/column"
 	"tcpstates/internal/event"
 	"tcpstates/internal/logfile"
 	"tcpstates/internal/names"
+	"tcpstates/internal/outlet"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
 )
@@ -18,6 +21,7 @@ import (
 type target struct {
 	*app
 	sink    pipeline.Sink
+	outlet  *outlet.Outlet  // what the format writes to; nil: nothing is written
 	file    *logfile.File   // nil: the output is stdout
 	journal *output.Journal // nil if it is not wanted
 	names   *names.Resolver // nil if no names are wanted
@@ -31,7 +35,7 @@ func (a *app) openTarget(flags *viewFlags, show *show, pids bool) (*target, erro
 	options := flags.options(a)
 	options.Time, options.Elapsed, options.Of = flags.time, flags.elapsed, show.subject
 	options.MaxConns = int(flags.maxConns)
-	options.Out = countingWriter{a.stdout, t.taken}
+	to := asLines(a.stdout)
 	resolver, err := flags.columnFlags.apply(a, show.format, &options)
 	if err != nil {
 		return nil, err
@@ -44,11 +48,15 @@ func (a *app) openTarget(flags *viewFlags, show *show, pids bool) (*target, erro
 		return nil, err
 	}
 	if t.file != nil {
-		toFile(&options, countingWriter{t.file, t.taken})
+		to = t.file
+		toFile(&options)
 	}
 	if !show.silent || t.file != nil {
-		t.sink = show.format.New(options)
-		show.ends, _ = t.sink.(pipeline.Stage) // of blocks alone
+		t.outlet = a.newOutlet(countingWriter{to, t.taken}, "the events")
+		options.Out = t.outlet
+		format := show.format.New(options)
+		show.ends, _ = format.(pipeline.Stage) // of blocks alone
+		t.sink = outlet.NewSink(t.outlet, format)
 	}
 	if t.file != nil {
 		t.sink = headed{t.sink}
@@ -85,6 +93,36 @@ func (t *target) close() error {
 		return pipeline.Writing(t.file.Close())
 	}
 	return nil
+}
+
+// newOutlet makes an outlet to where something with a name is written.
+func (a *app) newOutlet(to io.Writer, name string) *outlet.Outlet {
+	return outlet.New(outlet.Options{
+		To: to, Name: name, Now: time.Now,
+		Say: func(text string) { fmt.Fprintln(a.stderr, "tcpstates: "+text) },
+	})
+}
+
+// endure has a disk that is full for a while end the trace no more.
+func (t *target) endure() {
+	if t.outlet != nil {
+		t.outlet.Endure()
+	}
+}
+
+// account completes that of a trace whose last event is written.
+func (t *target) account(stop *event.Stop) {
+	if t.outlet != nil {
+		t.outlet.Account(stop)
+	}
+}
+
+// incomplete is the error that something is not written; nil if all is.
+func (t *target) incomplete() error {
+	if t.outlet == nil {
+		return nil
+	}
+	return t.outlet.Incomplete()
 }
 
 // countingWriter counts the writes that come to their end.

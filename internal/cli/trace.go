@@ -149,7 +149,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		fmt.Fprintln(a.stderr) // Ctrl-C has left its ^C on the line
 	}
 	run.tell(show, stop)
-	return nil
+	return errors.Join(target.incomplete(), recorder.incomplete())
 }
 
 // options are those of the trace that the flags ask for.
@@ -224,6 +224,9 @@ func account(what string, stop event.Stop) string {
 	if stop.Gaps > 0 {
 		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
 			"this kernel did not run the programs for all of them", stop.Gaps)
+	}
+	if stop.Unwritten > 0 {
+		text += fmt.Sprintf("; %d events not written", stop.Unwritten)
 	}
 	if stop.Evicted > 0 {
 		text += fmt.Sprintf("; %d connections forgotten, see --max-conns", stop.Evicted)

@@ -67,6 +67,8 @@ const (
 	Ends
 	// Conns are of connections that have ended.
 	Conns
+	// Losses are of events that are missing.
+	Losses
 	// Present are of those that speak of the state that a socket is in.
 	Present
 	// Listed are of sockets that exist.
@@ -82,6 +84,8 @@ func GroupsOf(e *event.Event) Groups {
 		groups |= Sockets
 	}
 	switch {
+	case e.Kind == event.KindLost:
+		groups |= Losses
 	case e.Kind == event.KindTransition:
 		groups |= Transitions | Timed | Concluded
 		if e.NewState == event.Established {

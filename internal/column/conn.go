@@ -71,9 +71,9 @@ var (
 		Header: "REASON", Width: 17, Min: 8, Cut: CutEnd, Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Reason.String()...) }}
 	Cause = Column{Name: "cause", Source: "concluded at the end",
-		Help:   "what lies behind the reason",
-		Header: "CAUSE", Width: 17, Min: 8, Cut: CutEnd, Of: Ends,
-		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Cause.String()...) }}
+		Help:   "what lies behind the reason; of a loss, why nothing could be written",
+		Header: "CAUSE", Width: 17, Min: 8, Cut: CutEnd, Of: Ends | Losses,
+		Data: cause}
 	First = Column{Name: "first", Source: "concluded from the states",
 		Help:   "who closed first: us, peer, both",
 		Header: "FIRST", Width: 5, Of: Ends,
@@ -248,4 +248,11 @@ func retransmits(dst []byte, e *event.Event, _ *State) []byte {
 		return appendCount(dst, uint64(e.Facts.Retransmits))
 	}
 	return appendTraffic(dst, e, uint64(e.Traffic.Retransmits))
+}
+
+func cause(dst []byte, e *event.Event, _ *State) []byte {
+	if e.Kind == event.KindLost {
+		return append(dst, e.Loss.String()...)
+	}
+	return append(dst, e.End.Cause.String()...)
 }

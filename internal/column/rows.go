@@ -142,7 +142,7 @@ var (
 	Left = Column{Name: "left", Unit: "s", Source: "sock_diag: idiag_expires",
 		Help:   "how long TIME_WAIT still lasts",
 		Header: "LEFT", Width: 6, Drop: 2, Number: true, Of: Listed, Data: left}
-	Lost = Column{Name: "lost", Source: "failed reserves in the buffer",
-		Help:   "how many events found the buffer full",
-		Header: "LOST", Width: 6, Number: true, Of: Everything, Data: lost}
+	Lost = Column{Name: "lost", Source: "failed reserves, writes",
+		Help:   "how many events found the buffer full, or with a cause could not be written",
+		Header: "LOST", Width: 6, Number: true, Of: Losses, Data: lost}
 )

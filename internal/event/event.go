@@ -14,7 +14,7 @@ type Kind uint8
 const (
 	// KindTransition is a change of a socket's state.
 	KindTransition Kind = 1 + iota
-	// KindLost tells that transitions happened which nobody will see.
+	// KindLost tells that events happened which are not told.
 	KindLost
 	// KindOwner tells that a socket has another owner than was said before.
 	// OldState and NewState are the socket's present state.
@@ -183,8 +183,9 @@ type Event struct {
 
 	// Of a loss:
 
-	// Lost is how many events were lost since the loss before.
+	// Lost is how many events were lost since the loss before, and Loss why.
 	Lost uint64
+	Loss Loss
 }
 
 // Socket tells sockets apart that live at the same time: by the cookie, or by
@@ -265,4 +266,7 @@ type Stop struct {
 	// Unfollowed connections had ended, and their TIME_WAIT was not followed to
 	// its end, as there were too many.
 	Unfollowed uint64 `json:"unfollowed"`
+	// Unwritten events could not be written, as the disk had no room for a while.
+	// They are not among those shown.
+	Unwritten uint64 `json:"unwritten,omitempty"`
 }

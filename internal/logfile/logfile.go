@@ -28,6 +28,8 @@ type File struct {
 	file   *os.File
 	size   int64
 	header []byte // each new file begins with it; nil: nothing was written yet
+	bare   bool   // the file has no header yet, and must
+	moved  bool   // the file has another name by now, and there is none in its place yet
 }
 
 // Open opens the file for appending and makes it if there is none, with mode
@@ -68,10 +70,13 @@ func (f *File) Write(lines []byte) (written int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer func() {
-		if f.header == nil {
+		if f.header == nil && err == nil {
 			f.header = bytes.Clone(lines)
 		}
 	}()
+	if err := f.begin(); err != nil {
+		return 0, err
+	}
 	for written < len(lines) {
 		n := f.room(lines[written:])
 		if n == 0 {
@@ -117,14 +122,19 @@ func (f *File) append(lines []byte) (n int, err error) {
 	return n, err
 }
 
-// rotate makes the file the newest of those that are full, and begins another.
+// rotate makes the file the newest of those that are full, and begins another. If
+// that fails it can be done again.
 func (f *File) rotate() error {
-	for i := f.options.Keep; i > 0; i-- {
+	for i := f.options.Keep; i > 0 && !f.moved; i-- {
 		if err := os.Rename(f.nth(i-1), f.nth(i)); err != nil && (i == 1 || !os.IsNotExist(err)) {
 			return err
 		}
 	}
-	return f.replace()
+	f.moved = true
+	if err := f.replace(); err != nil {
+		return err
+	}
+	return f.begin()
 }
 
 // nth is the path of the i-th newest full file; the 0th is the present one.
@@ -135,29 +145,44 @@ func (f *File) nth(i int) string {
 	return f.options.Path + "." + strconv.Itoa(i)
 }
 
-// replace goes on with the file that the path names now, and begins it with
-// the header if it is empty.
+// replace goes on with the file that the path names now, which begins with the
+// header if it is empty.
 func (f *File) replace() error {
 	old := f.file
 	if err := f.open(); err != nil {
 		return err
 	}
-	if err := old.Close(); err != nil {
-		return err
-	}
-	if f.size > 0 {
+	f.bare, f.moved = f.size == 0, false
+	return old.Close()
+}
+
+// begin writes the header that the file needs. After an error nothing of it is
+// there, and it is still needed.
+func (f *File) begin() error {
+	if !f.bare {
 		return nil
 	}
-	_, err := f.append(f.header)
-	return err
+	if _, err := f.append(f.header); err != nil {
+		if f.file.Truncate(0) == nil {
+			f.size = 0
+		}
+		return err
+	}
+	f.bare = false
+	return nil
 }
 
 // Reopen opens the file anew, as its name is another's now or nobody's. If it
-// fails, the old one stays in use.
+// fails, the old one stays in use. That there is no room for the header is told by the
+// next Write.
 func (f *File) Reopen() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.replace()
+	if err := f.replace(); err != nil {
+		return err
+	}
+	_ = f.begin()
+	return nil
 }
 
 // Close closes the file.

@@ -177,6 +177,55 @@ func TestAFullDiskLeavesWholeLines(t *testing.T) {
 	}
 }
 
+// limited runs f under a limit of the process.
+func limited(t *testing.T, resource int, to uint64, f func()) {
+	t.Helper()
+	limit := syscall.Rlimit{}
+	if err := syscall.Getrlimit(resource, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: to, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	f()
+	if err := syscall.Setrlimit(resource, &limit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReopenOnAFullDisk: the header comes when there is room.
+func TestReopenOnAFullDisk(t *testing.T) {
+	f := open(t, Options{})
+	if err := os.Rename(f.options.Path, f.options.Path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	limited(t, syscall.RLIMIT_FSIZE, 2, func() {
+		if err := f.Reopen(); err != nil {
+			t.Error(err)
+		}
+		if n, err := f.Write([]byte("a\n")); n != 0 || !errors.Is(err, syscall.EFBIG) {
+			t.Errorf("%d bytes written, %v", n, err)
+		}
+	})
+	write(t, f, "b\n")
+	require(t, f, map[string]string{"out.old": "HEAD\n", "out": "HEAD\nb\n"})
+}
+
+// TestARotationThatFailsIsDoneAgain: what has its new name keeps it.
+func TestARotationThatFailsIsDoneAgain(t *testing.T) {
+	f := open(t, Options{MaxSize: 10, Keep: 2})
+	write(t, f, "aaaa\n")
+	for range 2 {
+		limited(t, syscall.RLIMIT_NOFILE, 0, func() {
+			if n, err := f.Write([]byte("b\n")); n != 0 || !errors.Is(err, syscall.EMFILE) {
+				t.Errorf("%d bytes written, %v", n, err)
+			}
+		})
+	}
+	write(t, f, "c\n")
+	require(t, f, map[string]string{"out": "HEAD\nc\n", "out.1": "HEAD\naaaa\n"})
+}
+
 // TestReopenBesideWrites loses no line, and cuts none in two.
 func TestReopenBesideWrites(t *testing.T) {
 	f := open(t, Options{MaxSize: 1000, Keep: 1000})

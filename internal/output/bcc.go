@@ -63,9 +63,9 @@ func (b *bcc) Write(e *event.Event) error {
 		line[len(line)-1] = separator
 	}
 	if b.options.CSV {
-		return b.put(appendBCCFields(line, e))
+		return b.putEvent(appendBCCFields(line, e), e)
 	}
-	return b.put(b.widths.appendLine(line, e))
+	return b.putEvent(b.widths.appendLine(line, e), e)
 }
 
 // appendBCCFields appends a transition as comma-separated values. BCC quotes

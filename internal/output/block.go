@@ -28,7 +28,7 @@ func (g *group) putBlock(c *connection, e *event.Event, instead string) error {
 		lines = append(lines, " lines left out --\n"...)
 	}
 	lines = append(lines, c.end...)
-	return g.put(g.appendNoteOf(g.appendBar(lines, e, c.sequence()), e, instead))
+	return g.putMarked(g.appendNoteOf(g.appendBar(lines, e, c.sequence()), e, instead), uint64(c.count), c.shown)
 }
 
 // appendHead appends who a connection belongs to, its ends and its role.

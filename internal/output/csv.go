@@ -37,6 +37,8 @@ func dataColumns(o Options) []*column.Column {
 	if o.Of == OfTransitions {
 		columns = append(columns, &column.Now, &column.Derived)
 		columns = append(columns, concluded...)
+	} else {
+		columns = append(columns, &column.Cause) // of losses
 	}
 	return withNames(append(columns, &column.Lost), o)
 }
@@ -145,7 +147,7 @@ func (c *csv) Write(e *event.Event) error {
 			line = quoteCSV(line, start)
 		}
 	}
-	return c.put(append(line, '\r', '\n'))
+	return c.putEvent(append(line, '\r', '\n'), e)
 }
 
 // takes tells whether an event becomes a row. A failure to tell of a loss is no
@@ -155,7 +157,7 @@ func (c *csv) takes(e *event.Event) bool {
 	case c.untyped == 0, e.Kind == c.untyped:
 		return true
 	case e.Kind == event.KindLost && !c.hasLost:
-		fmt.Fprintf(c.notes, "%s\n", appendLoss(nil, e.Lost))
+		fmt.Fprintf(c.notes, "%s\n", appendLoss(nil, e))
 	}
 	return e.Kind == event.KindLost && c.hasLost
 }

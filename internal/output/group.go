@@ -64,6 +64,7 @@ type connection struct {
 
 	lines    []byte      // of its events, but the last where there are too many
 	count    int         // of lines
+	shown    uint64      // how many of them count as shown
 	end      []byte      // the last line, where there are too many
 	previous *connection // of the same socket, whose end was not told yet
 	place    *list.Element
@@ -88,7 +89,7 @@ func (g *group) Apply(e *event.Event, next func(*event.Event) error) error {
 // Write implements pipeline.Sink.
 func (g *group) Write(e *event.Event) error {
 	if e.Kind == event.KindLost {
-		return g.put(g.appendLost(append(g.lines, '\n'), e))
+		return g.putEvent(g.appendLost(append(g.lines, '\n'), e), e)
 	}
 	c := g.conns[e.Socket()]
 	switch {
@@ -108,6 +109,7 @@ func (g *group) Write(e *event.Event) error {
 	}
 	if e.Kind == event.KindTransition {
 		c.advance(e)
+		c.shown++
 	}
 	if e.IsDuplicate() {
 		return g.show(c, "")
@@ -125,7 +127,7 @@ func (g *group) alone(e *event.Event) error {
 	w.part(string(column.Time.Text(nil, e, &g.state)))
 	g.appendHead(w, e)
 	w.part(string(column.Why.Data(nil, e, &g.state)))
-	return g.put(w.end())
+	return g.putEvent(w.end(), e)
 }
 
 // begin makes a connection, and writes the block of another if there are too many.

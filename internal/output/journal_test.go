@@ -28,6 +28,7 @@ func TestMessages(t *testing.T) {
 		{events[9], "systemd-resolve[4194304] 127.0.0.1:80 -- 127.0.0.1:40001 has this owner now"},
 		{events[11], "curl[17205] 10.0.0.1:40000 -> 10.0.0.2:443 in SYN_SENT: SYN retransmit x1"},
 		{conns[0], "curl[17205] 192.168.122.166:41538 -> 10.4.204.72:443 ended after 1200.000 ms: we closed first, 78B out 34kB in"},
+		{gaps()[0], "-- 56 events not written: no space left on device --"},
 		{lost, "-- 3 events lost: buffer full, see --buffer --"},
 	} {
 		if got := string(appendMessage(nil, &test.e)); got != test.want {

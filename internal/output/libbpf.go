@@ -38,5 +38,5 @@ func (l *libbpf) Write(e *event.Event) error {
 	if l.options.Time {
 		line = append(l.appendTime(line, e), ' ')
 	}
-	return l.put(l.widths.appendLine(line, e))
+	return l.putEvent(l.widths.appendLine(line, e), e)
 }

@@ -8,12 +8,14 @@ import (
 	"slices"
 
 	"tcpstates/internal/column"
+	"tcpstates/internal/event"
 	"tcpstates/internal/pipeline"
 )
 
 // Options shape a format.
 type Options struct {
-	// Out takes the events.
+	// Out takes the events, in pieces of whole lines. A Marked one is told where in
+	// them events end.
 	Out io.Writer
 	// Notes takes what a format has no place for in Out; a person reads it.
 	Notes io.Writer
@@ -102,10 +104,27 @@ func Find(name string) (Format, bool) {
 	return Formats[i], true
 }
 
+// Marked is an io.Writer that accounts for events.
+type Marked interface {
+	io.Writer
+	// WriteMarked writes lines. The marks, in their order, are those of all events
+	// that are told in them; none means that the lines tell of none.
+	WriteMarked(lines []byte, marks []Mark) error
+}
+
+// Mark says where in lines that are written events end.
+type Mark struct {
+	End    int    // in bytes from the beginning
+	Events uint64 // since the mark before; a loss is none
+	Shown  uint64 // those among them that count as shown (event.Stop)
+}
+
 // buffer collects lines and writes them out in large pieces.
 type buffer struct {
-	out   io.Writer
-	lines []byte
+	out    io.Writer
+	marked Marked // out, if it is one
+	lines  []byte
+	marks  []Mark // of lines
 }
 
 // bufferSize is how much is written at a time in a burst: what a pipe holds by
@@ -115,7 +134,28 @@ const bufferSize = 64 << 10
 func newBuffer(out io.Writer) buffer {
 	// A line is far shorter than the spare room, so that the buffer is
 	// written out before it would have to grow.
-	return buffer{out: out, lines: make([]byte, 0, bufferSize+4<<10)}
+	b := buffer{out: out, lines: make([]byte, 0, bufferSize+4<<10)}
+	b.marked, _ = out.(Marked)
+	return b
+}
+
+// putEvent is put of the lines of an event.
+func (b *buffer) putEvent(lines []byte, e *event.Event) error {
+	switch e.Kind {
+	case event.KindLost:
+		return b.put(lines)
+	case event.KindTransition, event.KindConn:
+		return b.putMarked(lines, 1, 1)
+	}
+	return b.putMarked(lines, 1, 0)
+}
+
+// putMarked is put of lines that tell of so many events.
+func (b *buffer) putMarked(lines []byte, events, shown uint64) error {
+	if b.marked != nil {
+		b.marks = append(b.marks, Mark{len(lines), events, shown})
+	}
+	return b.put(lines)
 }
 
 // put takes back the lines with what was appended to them, and writes them
@@ -132,7 +172,12 @@ func (b *buffer) flush() error {
 	if len(b.lines) == 0 {
 		return nil
 	}
-	_, err := b.out.Write(b.lines)
-	b.lines = b.lines[:0]
+	var err error
+	if b.marked != nil {
+		err = b.marked.WriteMarked(b.lines, b.marks)
+	} else {
+		_, err = b.out.Write(b.lines)
+	}
+	b.lines, b.marks = b.lines[:0], b.marks[:0]
 	return err
 }

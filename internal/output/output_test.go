@@ -103,6 +103,13 @@ func scene() []event.Event {
 	return append(events, worker, served)
 }
 
+// gaps are what a trace tells of what it does not show.
+func gaps() []event.Event {
+	unwritten := event.Event{Kind: event.KindLost, Lost: 56, Loss: event.LossDisk}
+	unwritten.Wall, unwritten.Ktime = at(70 * time.Second)
+	return []event.Event{unwritten}
+}
+
 // judged is the scene with what package conn adds to it.
 func judged() []event.Event {
 	const ms = time.Millisecond
@@ -197,7 +204,7 @@ func listing() []event.Event {
 }
 
 var start = event.Start{Version: "v0.1", Kernel: `6.18 "quoted"`, Backend: "tp_btf, ring buffer, socket storage"}
-var stop = event.Stop{Shown: 8, Lost: 1234, Missed: 0, Gaps: 2, Evicted: 5, Unfollowed: 6}
+var stop = event.Stop{Shown: 8, Lost: 1234, Missed: 0, Gaps: 2, Evicted: 5, Unfollowed: 6, Unwritten: 56}
 
 // render writes the scene.
 func render(t testing.TB, format string, o Options) (out, notes string) {
@@ -224,6 +231,9 @@ func render(t testing.TB, format string, o Options) (out, notes string) {
 		events = listing()
 	case o.Of == OfConns:
 		events = ended()
+	}
+	if o.Of != OfSockets {
+		events = append(events, gaps()...)
 	}
 	for _, e := range events {
 		err = errors.Join(err, sink.Write(&e))
@@ -400,7 +410,7 @@ func TestStartAndStopInJSON(t *testing.T) {
 		lines[0]: {"type": "start", "schema": 1.0, "time": "2026-11-22T21:59:58.990000000Z",
 			"version": "v0.1", "kernel": `6.18 "quoted"`, "backend": "tp_btf, ring buffer, socket storage"},
 		lines[len(lines)-1]: {"type": "stop", "time": "2026-11-22T22:00:09.990000000Z",
-			"shown": 8.0, "lost": 1234.0, "missed": 0.0, "gaps": 2.0, "evicted": 5.0, "unfollowed": 6.0},
+			"shown": 8.0, "lost": 1234.0, "missed": 0.0, "gaps": 2.0, "evicted": 5.0, "unfollowed": 6.0, "unwritten": 56.0},
 	} {
 		var got map[string]any
 		if err := stdjson.Unmarshal([]byte(line), &got); err != nil {

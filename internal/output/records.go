@@ -98,7 +98,7 @@ func (r *records) Write(e *event.Event) error {
 			line = r.syntax.seal(line, start, chars)
 		}
 	}
-	return r.put(append(line, r.syntax.end...))
+	return r.putEvent(append(line, r.syntax.end...), e)
 }
 
 // Flush implements pipeline.Sink.
@@ -116,6 +116,9 @@ func (r *records) Stop(s event.Stop) error {
 	line = r.number(line, "gaps", s.Gaps)
 	line = r.number(line, "evicted", s.Evicted)
 	line = r.number(line, "unfollowed", s.Unfollowed)
+	if s.Unwritten > 0 {
+		line = r.number(line, "unwritten", s.Unwritten)
+	}
 	r.lines = append(line, r.syntax.end...)
 	return r.flush()
 }

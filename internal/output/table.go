@@ -199,11 +199,11 @@ func (t *table) putHeader() error {
 func (t *table) Write(e *event.Event) error {
 	switch {
 	case e.Kind == event.KindLost:
-		return t.put(t.appendLost(t.lines, e))
+		return t.putEvent(t.appendLost(t.lines, e), e)
 	case !hasLine(e):
 		return nil
 	}
-	return t.put(t.appendLine(t.lines, e))
+	return t.putEvent(t.appendLine(t.lines, e), e)
 }
 
 // hasLine tells whether a person wants to see the event.
@@ -267,7 +267,7 @@ func (t *table) appendLost(line []byte, e *event.Event) []byte {
 		line = append(line, colorOfPhase[event.PhaseFailed]...)
 	}
 	line = append(column.Time.Text(line, e, &t.state), ' ')
-	line = appendLoss(line, e.Lost)
+	line = appendLoss(line, e)
 	if t.options.Color {
 		line = append(line, colorOff...)
 	}
@@ -275,9 +275,13 @@ func (t *table) appendLost(line []byte, e *event.Event) []byte {
 }
 
 // appendLoss appends the sentence that tells a person of a loss.
-func appendLoss(line []byte, n uint64) []byte {
-	line = strconv.AppendUint(append(line, "-- "...), n, 10)
-	return append(line, " events lost: buffer full, see --buffer --"...)
+func appendLoss(line []byte, e *event.Event) []byte {
+	line = strconv.AppendUint(append(line, "-- "...), e.Lost, 10)
+	if e.Loss == event.LossBuffer {
+		return append(line, " events lost: buffer full, see --buffer --"...)
+	}
+	line = append(append(line, " events not written: "...), e.Loss.String()...)
+	return append(line, " --"...)
 }
 
 // Flush implements pipeline.Sink. A terminal that changed its size since the

@@ -96,6 +96,7 @@ var fields = []field{
 	number("recvq", func(e *event.Event) *uint32 { return &e.RecvQ }),
 	number("sendq", func(e *event.Event) *uint32 { return &e.SendQ }),
 	number("left", func(e *event.Event) *time.Duration { return &e.Left }),
+	number("loss", func(e *event.Event) *event.Loss { return &e.Loss }),
 }
 
 func find(name string) *field {
