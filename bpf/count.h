@@ -11,6 +11,9 @@ struct counts {
 	__u64 recovered; /* runs of a later program that found no mark of one before */
 	__u64 deferred;	 /* runs of the first that left the event to the twin */
 	__u64 gaps;	 /* transitions before which another must have gone unseen */
+	/* See sample.h. */
+	__u64 unsampled_conns; /* connections that are not in the sample */
+	__u64 unsampled;       /* events of such */
 };
 
 /*
@@ -25,12 +28,14 @@ struct {
 } counters SEC(".maps");
 
 /* Atomic, because a softirq can interrupt the program between load and store. */
-#define COUNT(what)                                                      \
+#define ADD(what, n)                                                     \
 	do {                                                             \
 		__u32 zero = 0;                                          \
 		struct counts *c = bpf_map_lookup_elem(&counters, &zero);  \
 		if (c)                                                   \
-			__sync_fetch_and_add(&c->what, 1);               \
+			__sync_fetch_and_add(&c->what, n);               \
 	} while (0)
+
+#define COUNT(what) ADD(what, 1)
 
 #endif

@@ -30,12 +30,14 @@ type PortableAcceptor struct {
 }
 
 type PortableCounts struct {
-	_         structs.HostLayout
-	Emitted   uint64
-	Lost      uint64
-	Recovered uint64
-	Deferred  uint64
-	Gaps      uint64
+	_              structs.HostLayout
+	Emitted        uint64
+	Lost           uint64
+	Recovered      uint64
+	Deferred       uint64
+	Gaps           uint64
+	UnsampledConns uint64
+	Unsampled      uint64
 }
 
 type PortableLife struct {
@@ -135,7 +137,8 @@ type PortableSettings struct {
 	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
-	_               [2]byte
+	Sampling        bool
+	_               [1]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -150,6 +153,7 @@ const (
 	PortableMapNumbers              = "numbers"
 	PortableMapPorts                = "ports"
 	PortableMapPrefixes             = "prefixes"
+	PortableMapSample               = "sample"
 	PortableMapSetting              = "setting"
 	PortableMapStarted              = "started"
 	PortableProgAccepted            = "accepted"
@@ -232,6 +236,7 @@ type PortableMapSpecs struct {
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
+	Sample    *ebpf.MapSpec `ebpf:"sample"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
@@ -270,6 +275,7 @@ type PortableMaps struct {
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
+	Sample    *ebpf.Map `ebpf:"sample"`
 	Setting   *ebpf.Map `ebpf:"setting"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
@@ -284,6 +290,7 @@ func (m *PortableMaps) Close() error {
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
+		m.Sample,
 		m.Setting,
 		m.Started,
 	)

@@ -30,12 +30,14 @@ type PortablePerfAcceptor struct {
 }
 
 type PortablePerfCounts struct {
-	_         structs.HostLayout
-	Emitted   uint64
-	Lost      uint64
-	Recovered uint64
-	Deferred  uint64
-	Gaps      uint64
+	_              structs.HostLayout
+	Emitted        uint64
+	Lost           uint64
+	Recovered      uint64
+	Deferred       uint64
+	Gaps           uint64
+	UnsampledConns uint64
+	Unsampled      uint64
 }
 
 type PortablePerfLife struct {
@@ -135,7 +137,8 @@ type PortablePerfSettings struct {
 	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
-	_               [2]byte
+	Sampling        bool
+	_               [1]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -150,6 +153,7 @@ const (
 	PortablePerfMapNumbers              = "numbers"
 	PortablePerfMapPorts                = "ports"
 	PortablePerfMapPrefixes             = "prefixes"
+	PortablePerfMapSample               = "sample"
 	PortablePerfMapSetting              = "setting"
 	PortablePerfMapStarted              = "started"
 	PortablePerfProgAccepted            = "accepted"
@@ -232,6 +236,7 @@ type PortablePerfMapSpecs struct {
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
+	Sample    *ebpf.MapSpec `ebpf:"sample"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
@@ -270,6 +275,7 @@ type PortablePerfMaps struct {
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
+	Sample    *ebpf.Map `ebpf:"sample"`
 	Setting   *ebpf.Map `ebpf:"setting"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
@@ -284,6 +290,7 @@ func (m *PortablePerfMaps) Close() error {
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
+		m.Sample,
 		m.Setting,
 		m.Started,
 	)

@@ -37,6 +37,7 @@ struct settings {
 	__u8 numbers[NUMBER_SETS];
 	bool self_transitions;	     /* whether X>X counts as a transition */
 	bool accept_probe;	     /* whether the program that fills acceptors is attached */
+	bool sampling;		     /* whether all connections may be too many, see sample.h */
 };
 
 #ifdef PORTABLE

@@ -10,6 +10,7 @@ enum verdict {
 	UNDECIDED,
 	PASS,
 	DROP,
+	UNSAMPLED, /* the filters let it pass, and it is not in the sample: see sample.h */
 };
 
 /* A transition that waits for the ports which decide whether it is shown. */

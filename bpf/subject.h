@@ -6,6 +6,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "filter.h"
+#include "sample.h"
 
 /* saddr is the local address of IPv4, which sockets and what is less keep apart. */
 static __always_inline void put_ends(struct subject *s, const struct sock_common *skc,
@@ -57,7 +58,7 @@ static __noinline int judge_by_filters(const struct tcp_sock *tp, const struct l
 static __always_inline enum verdict judge_socket(const struct tcp_sock *tp,
 						 const struct life *life, __u16 lport, bool last)
 {
-	return SETTING(filters) ? judge_by_filters(tp, life, lport, last) : PASS;
+	return draw(SETTING(filters) ? judge_by_filters(tp, life, lport, last) : PASS, tp);
 }
 
 static __noinline int judge_small_by_filters(const struct sock_common *skc)
@@ -73,7 +74,7 @@ static __noinline int judge_small_by_filters(const struct sock_common *skc)
 /* Whether a request or a minisock is shown. */
 static __always_inline bool is_shown_small(const struct sock_common *skc)
 {
-	return !SETTING(filters) || judge_small_by_filters(skc) == PASS;
+	return (!SETTING(filters) || judge_small_by_filters(skc) == PASS) && draws_small(skc);
 }
 
 #endif

@@ -51,10 +51,15 @@ static __always_inline bool is_shown(void *ctx, const struct tcp_sock *tp, struc
 		life->verdict = judge_socket(tp, life, lport, last);
 	if (life->verdict == UNDECIDED)
 		return 0;
-	if (life->verdict == PASS && life->holds)
+	if (life->verdict != PASS) {
+		note_unsampled(life->verdict, 1 + life->holds);
+		life->holds = 0;
+		return 0;
+	}
+	if (life->holds)
 		emit(ctx, tp, life, &life->held, lport);
 	life->holds = 0;
-	return life->verdict == PASS;
+	return 1;
 }
 
 /*
@@ -189,9 +194,12 @@ static __always_inline void on_transition(void *ctx, const struct sock *sk, stru
 	if (!life) {
 		/* No memory: the filters cannot hold a hop, so they judge it as it is. */
 		__u16 lport = local_port(inet, oldstate);
+		enum verdict verdict = judge_socket(tp, life, lport, 1);
 
-		if (judge_socket(tp, life, lport, 1) == PASS)
+		if (verdict == PASS)
 			emit(ctx, tp, life, &hop, lport);
+		else
+			note_unsampled(verdict, 1);
 		return;
 	}
 
@@ -310,8 +318,10 @@ static __always_inline int on_io(void *ctx, const struct sock *sk)
 		current_owner(&owner, OWNER_IO);
 		set_owner(life, &owner);
 	}
-	if (life->verdict != PASS)
+	if (life->verdict != PASS) {
+		note_unsampled(life->verdict, 1);
 		return 0;
+	}
 	put_present(&now, EVENT_OWNER, life);
 	current_process(&now.current);
 	emit(ctx, tp, life, &now, bpf_ntohs(READ(tp, inet_conn.icsk_inet.inet_sport)));

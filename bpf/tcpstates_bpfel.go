@@ -26,12 +26,14 @@ type TcpstatesAcceptor struct {
 }
 
 type TcpstatesCounts struct {
-	_         structs.HostLayout
-	Emitted   uint64
-	Lost      uint64
-	Recovered uint64
-	Deferred  uint64
-	Gaps      uint64
+	_              structs.HostLayout
+	Emitted        uint64
+	Lost           uint64
+	Recovered      uint64
+	Deferred       uint64
+	Gaps           uint64
+	UnsampledConns uint64
+	Unsampled      uint64
 }
 
 type TcpstatesEvent struct {
@@ -189,7 +191,8 @@ type TcpstatesSettings struct {
 	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
-	_               [2]byte
+	Sampling        bool
+	_               [1]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -203,6 +206,7 @@ const (
 	TcpstatesMapNumbers              = "numbers"
 	TcpstatesMapPorts                = "ports"
 	TcpstatesMapPrefixes             = "prefixes"
+	TcpstatesMapSample               = "sample"
 	TcpstatesMapStarted              = "started"
 	TcpstatesProgAccepted            = "accepted"
 	TcpstatesProgBetween             = "between"
@@ -288,6 +292,7 @@ type TcpstatesMapSpecs struct {
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
+	Sample    *ebpf.MapSpec `ebpf:"sample"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
@@ -329,6 +334,7 @@ type TcpstatesMaps struct {
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
+	Sample    *ebpf.Map `ebpf:"sample"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
 
@@ -341,6 +347,7 @@ func (m *TcpstatesMaps) Close() error {
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
+		m.Sample,
 		m.Started,
 	)
 }

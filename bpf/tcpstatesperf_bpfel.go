@@ -30,12 +30,14 @@ type TcpstatesPerfAcceptor struct {
 }
 
 type TcpstatesPerfCounts struct {
-	_         structs.HostLayout
-	Emitted   uint64
-	Lost      uint64
-	Recovered uint64
-	Deferred  uint64
-	Gaps      uint64
+	_              structs.HostLayout
+	Emitted        uint64
+	Lost           uint64
+	Recovered      uint64
+	Deferred       uint64
+	Gaps           uint64
+	UnsampledConns uint64
+	Unsampled      uint64
 }
 
 type TcpstatesPerfLife struct {
@@ -111,7 +113,8 @@ type TcpstatesPerfSettings struct {
 	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
-	_               [2]byte
+	Sampling        bool
+	_               [1]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -125,6 +128,7 @@ const (
 	TcpstatesPerfMapNumbers              = "numbers"
 	TcpstatesPerfMapPorts                = "ports"
 	TcpstatesPerfMapPrefixes             = "prefixes"
+	TcpstatesPerfMapSample               = "sample"
 	TcpstatesPerfMapStarted              = "started"
 	TcpstatesPerfProgAccepted            = "accepted"
 	TcpstatesPerfProgBetween             = "between"
@@ -210,6 +214,7 @@ type TcpstatesPerfMapSpecs struct {
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
+	Sample    *ebpf.MapSpec `ebpf:"sample"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
@@ -251,6 +256,7 @@ type TcpstatesPerfMaps struct {
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
+	Sample    *ebpf.Map `ebpf:"sample"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
 
@@ -263,6 +269,7 @@ func (m *TcpstatesPerfMaps) Close() error {
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
+		m.Sample,
 		m.Started,
 	)
 }

@@ -12,6 +12,7 @@
  */
 #define PORTABLE
 #include "filter.h"
+#include "sample.h"
 #include "started.h"
 #include "storage.h"
 #include "transport.h"
@@ -207,18 +208,18 @@ static __noinline int judge_by_filters(const void *record, const struct life *li
 static __always_inline enum verdict judge_transition(const void *record, const struct life *life,
 						     const struct hop *hop, bool last)
 {
-	return SETTING(filters) ? judge_by_filters(record, life, hop, last) : PASS;
+	return draw(SETTING(filters) ? judge_by_filters(record, life, hop, last) : PASS, 0);
 }
 
 static __always_inline void filter_and_emit(void *ctx, struct life *life, const struct hop *hop,
 					    __u64 skaddr)
 {
-	if (life->verdict == UNDECIDED)
-		life->verdict = judge_transition(ctx, life, hop, hop->newstate == TCP_CLOSE);
 	/* A child is announced before it has its remote port, before Linux 6.15. */
-	if (life->verdict == UNDECIDED ||
-	    (is_born(hop->oldstate, hop->newstate) && !number(ctx, FIELD_DPORT))) {
-		life->verdict = UNDECIDED;
+	bool unborn = is_born(hop->oldstate, hop->newstate) && !number(ctx, FIELD_DPORT);
+
+	if (!unborn && life->verdict == UNDECIDED)
+		life->verdict = judge_transition(ctx, life, hop, hop->newstate == TCP_CLOSE);
+	if (unborn || life->verdict == UNDECIDED) {
 		life->held = *hop;
 		life->holds = 1;
 		return;
@@ -227,6 +228,8 @@ static __always_inline void filter_and_emit(void *ctx, struct life *life, const 
 		if (life->holds)
 			emit(ctx, life, &life->held, skaddr);
 		emit(ctx, life, hop, skaddr);
+	} else {
+		note_unsampled(life->verdict, 1 + life->holds);
 	}
 	life->holds = 0;
 }
@@ -253,8 +256,12 @@ int single(void *ctx)
 
 	life = life_of(sk);
 	if (!life) {
-		if (judge_transition(ctx, life, &hop, 1) == PASS)
+		enum verdict verdict = judge_transition(ctx, life, &hop, 1);
+
+		if (verdict == PASS)
 			emit(ctx, life, &hop, skaddr);
+		else
+			note_unsampled(verdict, 1);
 		return 0;
 	}
 	if (life->state && life->state != hop.oldstate &&

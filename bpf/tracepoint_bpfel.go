@@ -14,12 +14,14 @@ import (
 )
 
 type TracepointCounts struct {
-	_         structs.HostLayout
-	Emitted   uint64
-	Lost      uint64
-	Recovered uint64
-	Deferred  uint64
-	Gaps      uint64
+	_              structs.HostLayout
+	Emitted        uint64
+	Lost           uint64
+	Recovered      uint64
+	Deferred       uint64
+	Gaps           uint64
+	UnsampledConns uint64
+	Unsampled      uint64
 }
 
 type TracepointFieldPlace struct {
@@ -101,7 +103,8 @@ type TracepointSettings struct {
 	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
-	_               [2]byte
+	Sampling        bool
+	_               [1]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -115,6 +118,7 @@ const (
 	TracepointMapNumbers  = "numbers"
 	TracepointMapPorts    = "ports"
 	TracepointMapPrefixes = "prefixes"
+	TracepointMapSample   = "sample"
 	TracepointMapSetting  = "setting"
 	TracepointMapStarted  = "started"
 	TracepointProgSingle  = "single"
@@ -176,6 +180,7 @@ type TracepointMapSpecs struct {
 	Numbers  *ebpf.MapSpec `ebpf:"numbers"`
 	Ports    *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes *ebpf.MapSpec `ebpf:"prefixes"`
+	Sample   *ebpf.MapSpec `ebpf:"sample"`
 	Setting  *ebpf.MapSpec `ebpf:"setting"`
 	Started  *ebpf.MapSpec `ebpf:"started"`
 }
@@ -213,6 +218,7 @@ type TracepointMaps struct {
 	Numbers  *ebpf.Map `ebpf:"numbers"`
 	Ports    *ebpf.Map `ebpf:"ports"`
 	Prefixes *ebpf.Map `ebpf:"prefixes"`
+	Sample   *ebpf.Map `ebpf:"sample"`
 	Setting  *ebpf.Map `ebpf:"setting"`
 	Started  *ebpf.Map `ebpf:"started"`
 }
@@ -226,6 +232,7 @@ func (m *TracepointMaps) Close() error {
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
+		m.Sample,
 		m.Setting,
 		m.Started,
 	)

@@ -14,12 +14,14 @@ import (
 )
 
 type TracepointPerfCounts struct {
-	_         structs.HostLayout
-	Emitted   uint64
-	Lost      uint64
-	Recovered uint64
-	Deferred  uint64
-	Gaps      uint64
+	_              structs.HostLayout
+	Emitted        uint64
+	Lost           uint64
+	Recovered      uint64
+	Deferred       uint64
+	Gaps           uint64
+	UnsampledConns uint64
+	Unsampled      uint64
 }
 
 type TracepointPerfFieldPlace struct {
@@ -101,7 +103,8 @@ type TracepointPerfSettings struct {
 	Numbers         [3]uint8
 	SelfTransitions bool
 	AcceptProbe     bool
-	_               [2]byte
+	Sampling        bool
+	_               [1]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -115,6 +118,7 @@ const (
 	TracepointPerfMapNumbers  = "numbers"
 	TracepointPerfMapPorts    = "ports"
 	TracepointPerfMapPrefixes = "prefixes"
+	TracepointPerfMapSample   = "sample"
 	TracepointPerfMapSetting  = "setting"
 	TracepointPerfMapStarted  = "started"
 	TracepointPerfProgSingle  = "single"
@@ -176,6 +180,7 @@ type TracepointPerfMapSpecs struct {
 	Numbers  *ebpf.MapSpec `ebpf:"numbers"`
 	Ports    *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes *ebpf.MapSpec `ebpf:"prefixes"`
+	Sample   *ebpf.MapSpec `ebpf:"sample"`
 	Setting  *ebpf.MapSpec `ebpf:"setting"`
 	Started  *ebpf.MapSpec `ebpf:"started"`
 }
@@ -213,6 +218,7 @@ type TracepointPerfMaps struct {
 	Numbers  *ebpf.Map `ebpf:"numbers"`
 	Ports    *ebpf.Map `ebpf:"ports"`
 	Prefixes *ebpf.Map `ebpf:"prefixes"`
+	Sample   *ebpf.Map `ebpf:"sample"`
 	Setting  *ebpf.Map `ebpf:"setting"`
 	Started  *ebpf.Map `ebpf:"started"`
 }
@@ -226,6 +232,7 @@ func (m *TracepointPerfMaps) Close() error {
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
+		m.Sample,
 		m.Setting,
 		m.Started,
 	)

@@ -268,6 +268,7 @@ func TestOptionsReachTheKernel(t *testing.T) {
 		{[]string{"-4"}, func(o probe.Options) bool { return o.Filter.Family == event.IPv4 }},
 		{[]string{"-6"}, func(o probe.Options) bool { return o.Filter.Family == event.IPv6 }},
 		{[]string{"--buffer", "64KiB"}, func(o probe.Options) bool { return o.BufferSize == 64<<10 }},
+		{[]string{"--max-events-per-second", "20000"}, func(o probe.Options) bool { return o.MaxEventsPerSecond == 20_000 }},
 		{[]string{"-o", "bcc"}, func(o probe.Options) bool { return o.SelfTransitions }},
 		{[]string{"-o", "libbpf"}, func(o probe.Options) bool { return o.SelfTransitions }},
 	} {

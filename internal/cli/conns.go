@@ -70,10 +70,10 @@ func (f *connsFlags) reasons() string {
 }
 
 // keeps tells whether an event is shown: a connection that the flags ask for,
-// or a loss.
+// or a notice.
 func (f *connsFlags) keeps(e *event.Event) bool {
 	if e.Kind != event.KindConn {
-		return e.Kind == event.KindLost
+		return isNotice(e)
 	}
 	lived, _ := e.AtLeast()
 	h := &e.Handshake

@@ -221,6 +221,7 @@ type liveFlags struct {
 	pidns       bool
 	acceptProbe bool
 	buffer      byteSize
+	most        positive // events a second
 	backend     chosen[probe.Backend]
 	transport   chosen[probe.Transport]
 	btf         string
@@ -285,6 +286,8 @@ func (f *liveFlags) bind(to *pflag.FlagSet) {
 	flags.BoolVar(&f.acceptProbe, "accept-probe", false,
 		"learn who accepts each connection, and when, by a tracepoint that slows every system call of the machine by some 30 %")
 	flags.Var(&f.buffer, "buffer", "the size of the buffer between kernel and command, a power of two")
+	flags.Var(&f.most, "max-events-per-second",
+		"show no more events than so many, by a sample of the connections, each from its beginning to its end; it says which part that is")
 	f.backend.parse, f.transport.parse = probe.ParseBackend, probe.ParseTransport
 	flags.Var(&f.backend, "backend", "use this backend and no other: "+strings.Join(probe.BackendNames(), ", "))
 	flags.Var(&f.transport, "transport", "use this way out of the kernel and no other: "+strings.Join(probe.TransportNames(), ", "))

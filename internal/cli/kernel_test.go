@@ -169,6 +169,9 @@ type jsonRecord struct {
 
 	Cause      string `json:"cause"`
 	Unwritten  uint64 `json:"unwritten"`
+	OneIn      uint64 `json:"one_in"`
+	Unsampled  uint64 `json:"unsampled"`
+	Conns      uint64 `json:"unsampled_conns"`
 	Unfollowed uint64 `json:"unfollowed"`
 	Schema     int    `json:"schema"`
 	Version    string `json:"version"`

@@ -34,8 +34,10 @@ type recorder struct {
 	sink    *record.Writer
 	gate    *outlet.Gate // before sink
 	outlet  *outlet.Outlet
-	counted *counter // bytes written
-	inBlock uint64   // events of the block under way
+	counted *counter    // bytes written
+	inBlock uint64      // events of the block under way
+	begins  bool        // a block does
+	rate    event.Event // that has told of a sample last; none if it is of no kind
 	lost    uint64
 	events  uint64
 	kept    uint64 // events that the last snapshot has
@@ -100,15 +102,12 @@ func (r *recorder) begin(start event.Start, source tracer, show show, flags *tra
 	r.start = record.Start{
 		Start: start, Sockets: knows.Sockets, Facts: knows.Facts, Owners: knows.Owners, Less: knows.Less,
 		Raw: show.subject == output.OfRaw, Forks: flags.tree, Lasts: time.Duration(flags.duration),
+		MaxEventsPerSecond: uint64(flags.most),
 	}
 	r.counted = &counter{Writer: asLines(r.file)}
 	r.outlet = r.newOutlet(r.counted, r.name())
-	to := io.Writer(blocks{r})
-	if r.ring != nil {
-		to = r.ring
-	}
 	var err error
-	r.sink, err = record.NewWriter(to, r.start)
+	r.sink, err = record.NewWriter(blocks{r}, r.start)
 	r.gate = outlet.NewGate(r.outlet, counted{r})
 	return r.failing(err)
 }
@@ -136,13 +135,23 @@ func (r *recorder) incomplete() error {
 	return r.outlet.Incomplete()
 }
 
-// counted counts the events that a block is made of.
+// counted counts the events that a block is made of. Each begins with which part of
+// the connections it has: those before may be lost, or too old for the ring.
 type counted struct{ *recorder }
 
 // Write implements outlet.Writer.
 func (c counted) Write(e *event.Event) error {
+	if e.Kind == event.KindSampling {
+		c.rate = *e
+	} else if c.begins && c.rate.OneIn > 0 {
+		c.rate.Ktime, c.rate.Wall = e.Ktime, e.Wall
+		if err := c.sink.Write(&c.rate); err != nil {
+			return err
+		}
+	}
+	c.begins = false
 	switch e.Kind {
-	case event.KindTick, event.KindSocket, event.KindLost:
+	case event.KindTick, event.KindSocket, event.KindLost, event.KindSampling:
 	default:
 		c.inBlock++
 	}
@@ -157,6 +166,10 @@ type blocks struct{ *recorder }
 
 // Write implements io.Writer.
 func (b blocks) Write(block []byte) (int, error) {
+	b.begins = true
+	if b.ring != nil {
+		return b.ring.Write(block)
+	}
 	err := b.outlet.WriteMarked(block, []output.Mark{{End: len(block), Events: b.inBlock}})
 	b.inBlock = 0
 	if err != nil {

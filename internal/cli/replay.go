@@ -72,7 +72,11 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 		return err
 	}
 	defer func() { err = errors.Join(err, target.close()) }()
-	way := a.newWay(r, []pipeline.Stage{keeper(isNoSocket)}, flags, show, target.sink, start.Owners)
+	before := []pipeline.Stage{keeper(isNoSocket)}
+	if start.MaxEventsPerSecond > 0 {
+		before = append(before, &rateTeller{app: a, most: start.MaxEventsPerSecond})
+	}
+	way := a.newWay(r, before, flags, show, target.sink, start.Owners)
 	if err := way.sink.Start(start.Start); err != nil {
 		return pipeline.Writing(err)
 	}

@@ -54,6 +54,9 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 	if recorder != nil {
 		before = append(before, recorder)
 	}
+	if flags.most > 0 {
+		before = append(before, &rateTeller{app: a, most: uint64(flags.most)})
+	}
 	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Owners)
 	recorder.watch(r.way)
 	return r
@@ -133,6 +136,7 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	}
 	stop.Lost, stop.Missed, stop.Gaps = totals.Lost, totals.Missed, totals.Gaps
 	stop.MissedUnknown = totals.MissedUnknown
+	stop.Unsampled, stop.UnsampledConns = totals.Unsampled, totals.UnsampledConns
 	if r.rest != nil {
 		stop.Unfollowed = r.rest.Skipped()
 	}

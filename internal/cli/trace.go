@@ -39,8 +39,11 @@ func (a *app) traceOrReplay(ctx context.Context, flags *traceFlags, show show, g
 // isNoConn keeps all but connections that have ended.
 func isNoConn(e *event.Event) bool { return e.Kind != event.KindConn }
 
-// isRaw keeps what the tracepoint reports, and losses.
-func isRaw(e *event.Event) bool { return e.Kind == event.KindTransition || e.Kind == event.KindLost }
+// isRaw keeps what the tracepoint reports, and what tells of what is missing.
+func isRaw(e *event.Event) bool { return e.Kind == event.KindTransition || isNotice(e) }
+
+// isNotice tells whether an event is a loss, or says which connections are shown.
+func isNotice(e *event.Event) bool { return e.Kind == event.KindLost || e.Kind == event.KindSampling }
 
 // show is what a live trace shows.
 type show struct {
@@ -161,10 +164,13 @@ func (f *traceFlags) options(a *app, filters filter.Lowered, pidns uint32, show 
 		PIDNamespace:    pidns,
 		Forks:           f.tree,
 		BufferSize:      int(f.buffer),
-		Backend:         f.backend.value,
-		Transport:       f.transport.value,
-		TypesFile:       f.btf,
-		Clock:           a.clock,
+
+		MaxEventsPerSecond: uint64(f.most),
+
+		Backend:   f.backend.value,
+		Transport: f.transport.value,
+		TypesFile: f.btf,
+		Clock:     a.clock,
 	}
 }
 
@@ -224,6 +230,9 @@ func account(what string, stop event.Stop) string {
 	if stop.Gaps > 0 {
 		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
 			"this kernel did not run the programs for all of them", stop.Gaps)
+	}
+	if stop.Unsampled > 0 {
+		text += fmt.Sprintf("; %d connections with %d events not in the sample, see --max-events-per-second", stop.UnsampledConns, stop.Unsampled)
 	}
 	if stop.Unwritten > 0 {
 		text += fmt.Sprintf("; %d events not written", stop.Unwritten)

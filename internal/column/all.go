@@ -16,7 +16,7 @@ var All = slices.Concat(
 		&Out, &In, &SegsOut, &SegsIn, &Retransmits, &Why,
 	},
 	InStates,
-	[]*Column{&Lost},
+	[]*Column{&Lost, &OneIn},
 )
 
 // Places are the columns of where an owner runs.

@@ -67,8 +67,9 @@ const (
 	Ends
 	// Conns are of connections that have ended.
 	Conns
-	// Losses are of events that are missing.
+	// Losses are of events that are missing, Samples of connections that are.
 	Losses
+	Samples
 	// Present are of those that speak of the state that a socket is in.
 	Present
 	// Listed are of sockets that exist.
@@ -80,12 +81,14 @@ const (
 // GroupsOf are the groups of columns that have something to say of the event.
 func GroupsOf(e *event.Event) Groups {
 	groups := Everything
-	if e.Kind != event.KindLost {
+	if e.Kind != event.KindLost && e.Kind != event.KindSampling {
 		groups |= Sockets
 	}
 	switch {
 	case e.Kind == event.KindLost:
 		groups |= Losses
+	case e.Kind == event.KindSampling:
+		groups |= Samples
 	case e.Kind == event.KindTransition:
 		groups |= Transitions | Timed | Concluded
 		if e.NewState == event.Established {
@@ -326,6 +329,10 @@ func left(dst []byte, e *event.Event, _ *State) []byte {
 		return dst
 	}
 	return appendFixed(dst, int64(e.Left), 9, 1)
+}
+
+func oneIn(dst []byte, e *event.Event, _ *State) []byte {
+	return appendCount(dst, e.OneIn)
 }
 
 func lost(dst []byte, e *event.Event, _ *State) []byte {

@@ -9,7 +9,7 @@ import (
 // The columns of what happens to a socket, and of a socket that exists.
 var (
 	Type = Column{Name: "type", Source: "the record's kind",
-		Help:   "transition, owner, reset_sent, reset_received, retransmit, synack_retransmit, lost; conn or socket",
+		Help:   "transition, owner, reset_sent, reset_received, retransmit, synack_retransmit, lost, sampling; conn or socket",
 		Header: "TYPE", Width: 10, Of: Everything,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Kind.String()...) }}
 	Time = Column{Name: "time", Unit: "RFC 3339", Source: "bpf_ktime_get_ns",
@@ -145,4 +145,7 @@ var (
 	Lost = Column{Name: "lost", Source: "failed reserves, writes",
 		Help:   "how many events found the buffer full, or with a cause could not be written",
 		Header: "LOST", Width: 6, Number: true, Of: Losses, Data: lost}
+	OneIn = Column{Name: "one_in", Source: "the rate of events",
+		Help:   "of a sample: one connection in so many is shown of those that begin from here on",
+		Header: "ONEIN", Width: 6, Number: true, Of: Samples, Data: oneIn}
 )

@@ -44,6 +44,9 @@ const (
 	// KindFork tells of a new process, Current, and of its parent, Owner; Before
 	// says that it is none, but existed when tracing began. It is of no socket.
 	KindFork
+	// KindSampling tells which part of the connections is shown that begin from
+	// here on.
+	KindSampling
 )
 
 var kindNames = [...]string{
@@ -59,6 +62,7 @@ var kindNames = [...]string{
 	KindConn:             "conn",
 	KindTick:             "tick",
 	KindFork:             "fork",
+	KindSampling:         "sampling",
 }
 
 // String is the kind in a word, as data and recordings have it; empty for none.
@@ -186,6 +190,11 @@ type Event struct {
 	// Lost is how many events were lost since the loss before, and Loss why.
 	Lost uint64
 	Loss Loss
+
+	// Of a sample:
+
+	// OneIn says that one connection in so many is shown, from 1 on.
+	OneIn uint64
 }
 
 // Socket tells sockets apart that live at the same time: by the cookie, or by
@@ -269,4 +278,8 @@ type Stop struct {
 	// Unwritten events could not be written, as the disk had no room for a while.
 	// They are not among those shown.
 	Unwritten uint64 `json:"unwritten,omitempty"`
+	// Unsampled connections were not among those shown, as all were too many, and
+	// so were so many events of them.
+	UnsampledConns uint64 `json:"unsampled_conns,omitempty"`
+	Unsampled      uint64 `json:"unsampled,omitempty"`
 }

@@ -93,7 +93,7 @@ func (s *Stage) Apply(e *event.Event, next func(*event.Event) error) error {
 			t.fork(e.Owner.PID, e.Current.PID, e.Before)
 		}
 		return nil
-	case event.KindLost, event.KindMinisock, event.KindSocket:
+	case event.KindLost, event.KindSampling, event.KindMinisock, event.KindSocket:
 		return next(e)
 	case event.KindSynAckRetransmit:
 		// Of no socket yet: what comes of it is a connection of its own.

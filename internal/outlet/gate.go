@@ -18,7 +18,10 @@ type Gate struct {
 	to     Writer
 	ktime  uint64 // of the last event
 	wall   int64
-	held   uint64 // lost on the way here while there is no room
+
+	// Of what came while there is no room:
+	held uint64      // events lost on the way here
+	rate event.Event // the last that tells of a sample
 }
 
 // NewGate makes a Gate before what writes to the Outlet.
@@ -31,12 +34,25 @@ func (g *Gate) Write(e *event.Event) error {
 		if err := g.mend(false); err != nil {
 			return err
 		}
-		if e.Kind == event.KindLost && g.outlet.isFull() {
-			g.held += e.Lost
+		if g.outlet.isFull() && g.holds(e) {
 			return nil
 		}
 	}
 	return g.to.Write(e)
+}
+
+// holds tells whether an event is one that nobody shall miss, which is held until there
+// is room.
+func (g *Gate) holds(e *event.Event) bool {
+	switch e.Kind {
+	case event.KindLost:
+		g.held += e.Lost
+	case event.KindSampling:
+		g.rate = *e
+	default:
+		return false
+	}
+	return true
 }
 
 // Flush hands on what waits.
@@ -71,9 +87,10 @@ func (g *Gate) mend(now bool) error {
 	}
 	hole := event.Event{Kind: event.KindLost, Ktime: g.ktime, Wall: g.wall, Lost: missing, Loss: g.outlet.loss}
 	lost := event.Event{Kind: event.KindLost, Ktime: g.ktime, Wall: g.wall, Lost: g.held}
-	g.held = 0
-	for _, e := range []*event.Event{&hole, &lost} {
-		if e.Lost > 0 {
+	rate := g.rate
+	g.held, g.rate = 0, event.Event{}
+	for _, e := range []*event.Event{&hole, &lost, &rate} {
+		if e.Lost > 0 || e.OneIn > 0 {
 			if err := g.to.Write(e); err != nil {
 				return err
 			}

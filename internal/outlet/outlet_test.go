@@ -102,6 +102,7 @@ type line struct {
 	Sock      string `json:"sock"`
 	Lost      uint64 `json:"lost"`
 	Cause     string `json:"cause"`
+	OneIn     uint64 `json:"one_in"`
 	Shown     uint64 `json:"shown"`
 	Unwritten uint64 `json:"unwritten"`
 }
@@ -187,13 +188,23 @@ func TestLossesAreHeldWhileThereIsNoRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, oneIn := range []uint64{2, 4} {
+		if err := b.Write(&event.Event{Kind: event.KindSampling, OneIn: oneIn}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	b.give(t, 3)
 	b.disk.room = 1 << 20
 	b.end(t)
 	var losses []line
 	for _, l := range b.linesOf(t) {
-		if l.Type == "lost" {
+		switch l.Type {
+		case "lost":
 			losses = append(losses, l)
+		case "sampling":
+			if l.OneIn != 4 {
+				t.Errorf("one in %d is told, want the last of them", l.OneIn)
+			}
 		}
 	}
 	if len(losses) != 2 || losses[0].Lost != 3 || losses[1].Lost != 10 || losses[1].Cause != "" {
@@ -219,6 +230,23 @@ func TestTheFirstWordsMustBeWritten(t *testing.T) {
 	o := New(Options{To: &disk{err: syscall.ENOSPC}})
 	if _, err := o.Write([]byte("header\n")); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWritingAllocatesNothing(t *testing.T) {
+	b := newBench(t, "json", output.Options{})
+	b.disk.text.Grow(8 << 20)
+	e := event.Event{Kind: event.KindTransition, OldState: event.Close, NewState: event.SynSent, Wall: 1}
+	write := func() {
+		if err := b.Write(&e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2000 { // more than is written at once
+		write()
+	}
+	if n := testing.AllocsPerRun(2000, write); n != 0 {
+		t.Errorf("%v allocations an event", n)
 	}
 }
 

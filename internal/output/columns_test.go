@@ -140,6 +140,7 @@ func TestRowsWithoutATypeAreOfOneSort(t *testing.T) {
 	}{
 		{"pid,comm", transitions, true},
 		{"pid,lost", transitions + 2, false},
+		{"pid,one_in", transitions + 2, true},
 		{"pid,type", len(judged()) + len(gaps()), false},
 	} {
 		out, notes := render(t, "csv", with("csv", test.columns, Options{}))

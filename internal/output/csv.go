@@ -40,7 +40,7 @@ func dataColumns(o Options) []*column.Column {
 	} else {
 		columns = append(columns, &column.Cause) // of losses
 	}
-	return withNames(append(columns, &column.Lost), o)
+	return withNames(append(columns, &column.Lost, &column.OneIn), o)
 }
 
 // withElapsed puts the seconds behind the time, if they are asked for.
@@ -86,7 +86,7 @@ func connColumns() []*column.Column {
 	}
 	columns = append(columns, concluded...)
 	columns = append(columns, column.InStates...)
-	return append(columns, &column.Lost)
+	return append(columns, &column.Lost, &column.OneIn)
 }
 
 // csv writes comma-separated values by RFC 4180: a header, lines that end in
@@ -101,13 +101,14 @@ type csv struct {
 	notes   io.Writer
 	untyped event.Kind // what the rows are of if they do not tell; zero: they do
 	hasLost bool
+	hasRate bool // of sampling
 }
 
 func newCSV(o Options) pipeline.Sink {
 	columns := o.columns(dataColumns)
 	c := &csv{
 		buffer: newBuffer(o.Out), columns: columns, members: column.Members(columns), state: o.state(),
-		notes: o.Notes, hasLost: column.Has(columns, column.Lost.Name),
+		notes: o.Notes, hasLost: column.Has(columns, column.Lost.Name), hasRate: column.Has(columns, column.OneIn.Name),
 	}
 	if !column.Has(columns, column.Type.Name) {
 		c.untyped = o.Of.kind()
@@ -150,7 +151,8 @@ func (c *csv) Write(e *event.Event) error {
 	return c.putEvent(append(line, '\r', '\n'), e)
 }
 
-// takes tells whether an event becomes a row. A failure to tell of a loss is no
+// takes tells whether an event becomes a row. That of a sample is told beside the trace
+// anyway. A failure to tell of a loss is no
 // failure of the trace; the summary tells of it again.
 func (c *csv) takes(e *event.Event) bool {
 	switch {
@@ -159,7 +161,7 @@ func (c *csv) takes(e *event.Event) bool {
 	case e.Kind == event.KindLost && !c.hasLost:
 		fmt.Fprintf(c.notes, "%s\n", appendLoss(nil, e))
 	}
-	return e.Kind == event.KindLost && c.hasLost
+	return e.Kind == event.KindLost && c.hasLost || e.Kind == event.KindSampling && c.hasRate
 }
 
 // Flush implements pipeline.Sink.

@@ -88,8 +88,8 @@ func (g *group) Apply(e *event.Event, next func(*event.Event) error) error {
 
 // Write implements pipeline.Sink.
 func (g *group) Write(e *event.Event) error {
-	if e.Kind == event.KindLost {
-		return g.putEvent(g.appendLost(append(g.lines, '\n'), e), e)
+	if isNotice(e) {
+		return g.putEvent(g.appendNotice(append(g.lines, '\n'), e), e)
 	}
 	c := g.conns[e.Socket()]
 	switch {

@@ -172,7 +172,7 @@ func priorityOf(e *event.Event) journal.Priority {
 	switch {
 	case e.Kind == event.KindLost:
 		return journal.PriErr
-	case e.End.Reason.IsFailure():
+	case e.Kind == event.KindSampling, e.End.Reason.IsFailure():
 		return journal.PriWarning
 	}
 	return journal.PriInfo
@@ -181,8 +181,8 @@ func priorityOf(e *event.Event) journal.Priority {
 // appendMessage appends an event as a sentence: who, both ends, what happened,
 // and what explains it.
 func appendMessage(dst []byte, e *event.Event) []byte {
-	if e.Kind == event.KindLost {
-		return appendLoss(dst, e)
+	if isNotice(e) {
+		return appendSentence(dst, e)
 	}
 	dst = appendWho(dst, e)
 	dst = append(appendEnds(append(dst, ' '), e), ' ')

@@ -29,6 +29,8 @@ func TestMessages(t *testing.T) {
 		{events[11], "curl[17205] 10.0.0.1:40000 -> 10.0.0.2:443 in SYN_SENT: SYN retransmit x1"},
 		{conns[0], "curl[17205] 192.168.122.166:41538 -> 10.4.204.72:443 ended after 1200.000 ms: we closed first, 78B out 34kB in"},
 		{gaps()[0], "-- 56 events not written: no space left on device --"},
+		{gaps()[1], "-- of new connections one in 8 is shown --"},
+		{gaps()[2], "-- of new connections all are shown --"},
 		{lost, "-- 3 events lost: buffer full, see --buffer --"},
 	} {
 		if got := string(appendMessage(nil, &test.e)); got != test.want {

@@ -115,7 +115,7 @@ type Marked interface {
 // Mark says where in lines that are written events end.
 type Mark struct {
 	End    int    // in bytes from the beginning
-	Events uint64 // since the mark before; a loss is none
+	Events uint64 // since the mark before; what tells of what is missing is none
 	Shown  uint64 // those among them that count as shown (event.Stop)
 }
 
@@ -142,7 +142,7 @@ func newBuffer(out io.Writer) buffer {
 // putEvent is put of the lines of an event.
 func (b *buffer) putEvent(lines []byte, e *event.Event) error {
 	switch e.Kind {
-	case event.KindLost:
+	case event.KindLost, event.KindSampling:
 		return b.put(lines)
 	case event.KindTransition, event.KindConn:
 		return b.putMarked(lines, 1, 1)

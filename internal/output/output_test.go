@@ -107,7 +107,11 @@ func scene() []event.Event {
 func gaps() []event.Event {
 	unwritten := event.Event{Kind: event.KindLost, Lost: 56, Loss: event.LossDisk}
 	unwritten.Wall, unwritten.Ktime = at(70 * time.Second)
-	return []event.Event{unwritten}
+	eighth := event.Event{Kind: event.KindSampling, OneIn: 8}
+	eighth.Wall, eighth.Ktime = at(71 * time.Second)
+	all := event.Event{Kind: event.KindSampling, OneIn: 1}
+	all.Wall, all.Ktime = at(72 * time.Second)
+	return []event.Event{unwritten, eighth, all}
 }
 
 // judged is the scene with what package conn adds to it.
@@ -204,7 +208,7 @@ func listing() []event.Event {
 }
 
 var start = event.Start{Version: "v0.1", Kernel: `6.18 "quoted"`, Backend: "tp_btf, ring buffer, socket storage"}
-var stop = event.Stop{Shown: 8, Lost: 1234, Missed: 0, Gaps: 2, Evicted: 5, Unfollowed: 6, Unwritten: 56}
+var stop = event.Stop{Shown: 8, Lost: 1234, Missed: 0, Gaps: 2, Evicted: 5, Unfollowed: 6, Unwritten: 56, UnsampledConns: 11, Unsampled: 99}
 
 // render writes the scene.
 func render(t testing.TB, format string, o Options) (out, notes string) {
@@ -410,7 +414,7 @@ func TestStartAndStopInJSON(t *testing.T) {
 		lines[0]: {"type": "start", "schema": 1.0, "time": "2026-11-22T21:59:58.990000000Z",
 			"version": "v0.1", "kernel": `6.18 "quoted"`, "backend": "tp_btf, ring buffer, socket storage"},
 		lines[len(lines)-1]: {"type": "stop", "time": "2026-11-22T22:00:09.990000000Z",
-			"shown": 8.0, "lost": 1234.0, "missed": 0.0, "gaps": 2.0, "evicted": 5.0, "unfollowed": 6.0, "unwritten": 56.0},
+			"shown": 8.0, "lost": 1234.0, "missed": 0.0, "gaps": 2.0, "evicted": 5.0, "unfollowed": 6.0, "unwritten": 56.0, "unsampled_conns": 11.0, "unsampled": 99.0},
 	} {
 		var got map[string]any
 		if err := stdjson.Unmarshal([]byte(line), &got); err != nil {

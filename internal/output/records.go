@@ -119,6 +119,10 @@ func (r *records) Stop(s event.Stop) error {
 	if s.Unwritten > 0 {
 		line = r.number(line, "unwritten", s.Unwritten)
 	}
+	if s.Unsampled > 0 {
+		line = r.number(line, "unsampled_conns", s.UnsampledConns)
+		line = r.number(line, "unsampled", s.Unsampled)
+	}
 	r.lines = append(line, r.syntax.end...)
 	return r.flush()
 }

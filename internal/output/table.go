@@ -198,8 +198,8 @@ func (t *table) putHeader() error {
 // Write implements pipeline.Sink.
 func (t *table) Write(e *event.Event) error {
 	switch {
-	case e.Kind == event.KindLost:
-		return t.putEvent(t.appendLost(t.lines, e), e)
+	case isNotice(e):
+		return t.putEvent(t.appendNotice(t.lines, e), e)
 	case !hasLine(e):
 		return nil
 	}
@@ -261,17 +261,36 @@ func (t *table) appendNote(line []byte, e *event.Event) []byte {
 	return append(alone.AppendCell(line, start, 0), '\n')
 }
 
-// appendLost appends the line that tells of a loss.
-func (t *table) appendLost(line []byte, e *event.Event) []byte {
+// isNotice tells whether the event is a notice of what is not shown.
+func isNotice(e *event.Event) bool { return e.Kind == event.KindLost || e.Kind == event.KindSampling }
+
+// appendNotice appends the line of a notice.
+func (t *table) appendNotice(line []byte, e *event.Event) []byte {
 	if t.options.Color {
-		line = append(line, colorOfPhase[event.PhaseFailed]...)
+		phase := event.PhaseFailed
+		if e.Kind == event.KindSampling {
+			phase = event.PhaseOpening
+		}
+		line = append(line, colorOfPhase[phase]...)
 	}
 	line = append(column.Time.Text(line, e, &t.state), ' ')
-	line = appendLoss(line, e)
+	line = appendSentence(line, e)
 	if t.options.Color {
 		line = append(line, colorOff...)
 	}
 	return append(line, '\n')
+}
+
+// appendSentence appends the sentence that gives a person notice.
+func appendSentence(line []byte, e *event.Event) []byte {
+	switch {
+	case e.Kind == event.KindLost:
+		return appendLoss(line, e)
+	case e.OneIn <= 1:
+		return append(line, "-- of new connections all are shown --"...)
+	}
+	line = strconv.AppendUint(append(line, "-- of new connections one in "...), e.OneIn, 10)
+	return append(line, " is shown --"...)
 }
 
 // appendLoss appends the sentence that tells a person of a loss.

@@ -31,6 +31,7 @@ type collector struct {
 	owners []event.Event // the changes of owner
 	others []event.Event // what changes neither
 	forks  []event.Event
+	rates  []uint64 // one in so many connections is shown
 	err    error
 }
 
@@ -79,6 +80,8 @@ func (c *collector) Write(e *event.Event) error {
 	case event.KindOwner:
 		c.owners = append(c.owners, *e)
 	case event.KindLost:
+	case event.KindSampling:
+		c.rates = append(c.rates, e.OneIn)
 	default:
 		c.others = append(c.others, *e)
 	}

@@ -117,6 +117,7 @@ func settingsOf(o *Options) bpf.TcpstatesSettings {
 	return bpf.TcpstatesSettings{
 		Pidns:           o.PIDNamespace,
 		SelfTransitions: o.SelfTransitions,
+		Sampling:        o.MaxEventsPerSecond > 0,
 	}
 }
 
@@ -187,7 +188,13 @@ func (t *Tracer) start(o *Options) (err error) {
 	if err := t.attach(); err != nil {
 		return err
 	}
-	return t.begin()
+	if err := t.begin(); err != nil {
+		return err
+	}
+	if o.MaxEventsPerSecond > 0 {
+		t.startSampling(o.MaxEventsPerSecond)
+	}
+	return nil
 }
 
 // begin has the attached programs begin to trace, all at once. A transition under

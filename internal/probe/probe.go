@@ -49,6 +49,10 @@ type Options struct {
 	// AcceptProbe runs the program that learns of each accept(). It slows every
 	// system call of the machine by some 30 %.
 	AcceptProbe bool
+	// MaxEventsPerSecond bounds how many events are told: when there are more, of the
+	// connections that begin only some are told of, each from its beginning to its
+	// end, and events of event.KindSampling say which part. Zero means no bound.
+	MaxEventsPerSecond uint64
 	// Forks tells of new processes (event.KindFork), if the backend knows of them.
 	Forks bool
 	// PIDNamespace is the inode number of the PID namespace whose process ids
@@ -89,6 +93,8 @@ type Tracer struct {
 	// and when it ended: nil until then.
 	missesBefore uint64
 	missesAtEnd  atomic.Pointer[uint64]
+
+	sampling *sampling // nil: all connections are told
 
 	unread   bool   // the transport had nothing more to give
 	sinceAsk int    // records since the losses were last asked for
@@ -222,6 +228,14 @@ const tick = 250 * time.Millisecond
 // Read implements pipeline.Source. After Stop it gives what the programs had
 // sent until then, and io.EOF.
 func (t *Tracer) Read(e *event.Event) error {
+	if t.sampling != nil {
+		return t.sampling.read(e, t.next)
+	}
+	return t.next(e)
+}
+
+// next reads what the programs tell.
+func (t *Tracer) next(e *event.Event) error {
 	// Once a buffer's worth of records, or when there is no more to read,
 	// is soon enough to learn of losses, and the right place to tell of them: when
 	// one happened, the buffer was full of what came before.
@@ -245,7 +259,7 @@ func (t *Tracer) Read(e *event.Event) error {
 	case err == nil:
 	case errors.Is(err, errFlushed):
 		t.ended, t.unread = true, true
-		return t.Read(e) // the last losses, then the end
+		return t.next(e) // the last losses, then the end
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		t.clock.Sync()
 		now := monotonic()
@@ -258,7 +272,7 @@ func (t *Tracer) Read(e *event.Event) error {
 		t.clock.Sync()
 	}
 	t.sinceAsk++
-	t.unread = !t.Pending()
+	t.unread = !t.transport.pending()
 	if err := wire.Decode(record, e); err != nil {
 		return fmt.Errorf("decode what the programs sent: %w", err)
 	}
@@ -281,7 +295,9 @@ func (t *Tracer) TakeTypes() *btf.Cache {
 }
 
 // Pending implements pipeline.Source.
-func (t *Tracer) Pending() bool { return t.transport.pending() }
+func (t *Tracer) Pending() bool {
+	return t.sampling != nil && t.sampling.hasAhead || t.transport.pending()
+}
 
 // readLoss fills e with the losses since the last call, and returns false if
 // there were none.
@@ -309,6 +325,9 @@ func monotonic() uint64 {
 func (t *Tracer) Stop() { t.stopOnce.Do(t.stop) }
 
 func (t *Tracer) stop() {
+	if t.sampling != nil {
+		t.sampling.end()
+	}
 	t.stopped.Store(true)
 	if t.setStarted(0) == nil { // what they miss while they are detached is no loss
 		if misses, err := t.misses(); err == nil {

@@ -20,6 +20,9 @@ type Totals struct {
 	Recovered uint64
 	// Gaps were found between two transitions of one socket.
 	Gaps uint64
+	// Unsampled events were of connections that are not in the sample, of which there
+	// were UnsampledConns.
+	Unsampled, UnsampledConns uint64
 }
 
 // Totals gives the account so far; it is exact after Stop.
@@ -32,7 +35,8 @@ func (t *Tracer) Totals() (Totals, error) {
 	if err != nil {
 		return Totals{}, err
 	}
-	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps}
+	totals := Totals{Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps,
+		Unsampled: c.Unsampled, UnsampledConns: c.UnsampledConns}
 	totals.MissedUnknown = t.choice.backend.countsMisses != nil && !t.choice.backend.countsMisses()
 	// What the first did not handle, a later one did, or nobody.
 	if unhandled := misses - t.missesBefore + c.Deferred; unhandled > c.Recovered {
@@ -54,8 +58,17 @@ func (t *Tracer) misses() (uint64, error) {
 	return stats.RecursionMisses, nil
 }
 
-// counts is the sum of the programs' counters over the CPUs.
-func (t *Tracer) counts() (sum bpf.TcpstatesCounts, err error) {
+// counts are the programs' counters, and what the transport knows.
+func (t *Tracer) counts() (bpf.TcpstatesCounts, error) {
+	sum, err := t.programCounts()
+	// Before Linux 5.1 the programs are not told of a loss.
+	sum.Lost = max(sum.Lost, t.transport.lost())
+	return sum, err
+}
+
+// programCounts is the sum of the programs' counters over the CPUs. It may be called
+// from any goroutine.
+func (t *Tracer) programCounts() (sum bpf.TcpstatesCounts, err error) {
 	var perCPU []bpf.TcpstatesCounts
 	if err := t.objects.Maps["counters"].Lookup(uint32(0), &perCPU); err != nil {
 		return sum, fmt.Errorf("read the programs' counters: %w", err)
@@ -66,8 +79,8 @@ func (t *Tracer) counts() (sum bpf.TcpstatesCounts, err error) {
 		sum.Recovered += c.Recovered
 		sum.Deferred += c.Deferred
 		sum.Gaps += c.Gaps
+		sum.Unsampled += c.Unsampled
+		sum.UnsampledConns += c.UnsampledConns
 	}
-	// Before Linux 5.1 the programs are not told of a loss.
-	sum.Lost = max(sum.Lost, t.transport.lost())
 	return sum, nil
 }

@@ -17,7 +17,7 @@ import (
 var kinds = []event.Kind{
 	event.KindTransition, event.KindLost, event.KindOwner,
 	event.KindResetSent, event.KindResetReceived, event.KindRetransmit, event.KindSynAckRetransmit,
-	event.KindMinisock, event.KindTick, event.KindSocket, event.KindFork,
+	event.KindMinisock, event.KindTick, event.KindSocket, event.KindFork, event.KindSampling,
 }
 
 // field is one thing that an event says. As text it is NAME=VALUE, and what is
@@ -97,6 +97,7 @@ var fields = []field{
 	number("sendq", func(e *event.Event) *uint32 { return &e.SendQ }),
 	number("left", func(e *event.Event) *time.Duration { return &e.Left }),
 	number("loss", func(e *event.Event) *event.Loss { return &e.Loss }),
+	number("onein", func(e *event.Event) *uint64 { return &e.OneIn }),
 }
 
 func find(name string) *field {

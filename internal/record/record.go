@@ -29,6 +29,9 @@ type Start struct {
 	Lasts time.Duration `json:"lasts,omitempty"`
 	// Forks says that new processes are in it.
 	Forks bool `json:"forks,omitempty"`
+	// MaxEventsPerSecond bounded the events, by a sample of the connections; zero:
+	// all are in it.
+	MaxEventsPerSecond uint64 `json:"max_events_per_second,omitempty"`
 }
 
 // everything is the Start of a recording that has none: it had all to tell, as far as

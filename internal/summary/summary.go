@@ -17,6 +17,9 @@ import (
 // Summary counts connections that have ended and remembers their times. Its
 // size does not depend on how many they are.
 type Summary struct {
+	// oneIn is the smallest part of the connections that was shown for some time: one
+	// in so many; zero: all were.
+	oneIn uint64
 	// A listener is not among the connections.
 	connections, failed, listeners uint64
 	ends                           map[end]uint64
@@ -42,6 +45,9 @@ func New() *Summary {
 // Add counts the connection that has ended with the event; events that tell of
 // something else are ignored.
 func (s *Summary) Add(e *event.Event) {
+	if e.Kind == event.KindSampling {
+		s.oneIn = max(s.oneIn, e.OneIn)
+	}
 	if e.Kind != event.KindConn {
 		return
 	}
@@ -120,6 +126,9 @@ func (s *Summary) appendTotals(dst []byte, width int) []byte {
 	}
 	if s.listeners > 0 {
 		parts = append(parts, plural(s.listeners, "listener")+" closed")
+	}
+	if s.oneIn > 1 {
+		parts = append(parts, fmt.Sprintf("of a sample, at times of one in %d", s.oneIn))
 	}
 	dst = append(dst, "summary:"...)
 	for i, part := range parts {
