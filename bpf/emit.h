@@ -22,19 +22,28 @@ static __always_inline __u16 local_port(const struct inet_sock *inet, int oldsta
 	return bpf_ntohs(READ(inet, inet_sport));
 }
 
-/* saddr is the local address of IPv4, which sockets and what is less keep apart. */
+/*
+ * In a record of all lengths. saddr is the local address of IPv4, which sockets and
+ * what is less keep apart.
+ */
+static __always_inline void put_ipv4(struct event *e, const struct sock_common *skc, __be32 saddr)
+{
+	*(__be32 *)e->laddr4 = saddr;
+	*(__be32 *)e->raddr4 = READ(skc, skc_daddr);
+}
+
+/* In a whole record. */
 static __always_inline void put_addresses(struct event *e, const struct sock_common *skc,
 					  __be32 saddr)
 {
 	if (e->family == AF_INET6) {
+		__builtin_memset(e->laddr4, 0, 8);
 		READ_16(e->laddr, skc, skc_v6_rcv_saddr);
 		READ_16(e->raddr, skc, skc_v6_daddr);
 		return;
 	}
-	__builtin_memset(e->laddr, 0, sizeof(e->laddr));
-	__builtin_memset(e->raddr, 0, sizeof(e->raddr));
-	*(__be32 *)e->laddr = saddr;
-	*(__be32 *)e->raddr = READ(skc, skc_daddr);
+	put_ipv4(e, skc, saddr);
+	__builtin_memset(e->laddr, 0, 32);
 }
 
 /* life may be NULL: then the owner is not known. */
@@ -59,9 +68,7 @@ static __always_inline void put_hop(struct event *e, const struct hop *hop)
 {
 	e->time = hop->time;
 	e->since = hop->since;
-	e->moment = hop->moment;
 	e->kind = hop->kind;
-	e->size = sizeof(*e);
 	e->oldstate = hop->oldstate;
 	e->newstate = hop->newstate;
 	e->flags = hop->flags;
@@ -80,22 +87,14 @@ static __always_inline __u64 cookie_of(const void *sk)
 #endif
 }
 
-/*
- * Sends one hop of a socket, with the addresses that the socket has now:
- * for a hop that was held, these are the ones that were missing. life may be
- * NULL.
- */
-static __noinline void emit(void *ctx, const struct tcp_sock *tp, const struct life *life,
-			    const struct hop *hop, __u16 lport)
+/* Fills what all records of a socket have but the addresses. */
+static __always_inline void put_socket(struct event *e, const struct tcp_sock *tp,
+				       const struct life *life, const struct hop *hop, __u16 lport)
 {
 	const struct inet_sock *inet = &tp->inet_conn.icsk_inet;
-	NEW_RECORD(e);
 
-	if (!e)
-		return;
 	put_hop(e, hop);
 	put_owner(e, life);
-
 	e->cookie = cookie_of(tp);
 	e->skaddr = (__u64)tp;
 	e->netns = READ(inet, sk.__sk_common.skc_net.net, ns.inum);
@@ -104,13 +103,70 @@ static __noinline void emit(void *ctx, const struct tcp_sock *tp, const struct l
 	e->lport = lport;
 	e->tp_lport = bpf_ntohs(READ(inet, inet_sport));
 	e->rport = bpf_ntohs(READ(inet, sk.__sk_common.skc_dport));
-	put_addresses(e, &inet->sk.__sk_common, READ(inet, inet_saddr));
+	e->shutdown = 0;
+}
+
+/* Whether a record says more than addresses and states. */
+static __always_inline bool says_more(const struct hop *hop)
+{
+	return hop->kind != EVENT_TRANSITION || has_facts(hop->newstate) ||
+	       hop->flags & EVENT_ACCEPTED;
+}
+
+/* Fills what follows in a record that has room for it. */
+static __always_inline void put_more(struct event *e, const struct tcp_sock *tp,
+				     const struct life *life, const struct hop *hop)
+{
 	if (hop->kind == EVENT_TRANSITION && !has_facts(hop->newstate))
 		put_no_facts(e);
 	else
 		put_facts(e, tp, life);
+	e->moment = hop->moment;
+}
 
-	send(ctx, e);
+/*
+ * Sends one hop of a socket, with the addresses that the socket has now:
+ * for a hop that was held, these are the ones that were missing. life may be
+ * NULL. The length of a record must be a constant, so each has lines of its own;
+ * portable programs, which must be short, send whole ones.
+ */
+static __noinline void emit(void *ctx, const struct tcp_sock *tp, const struct life *life,
+			    const struct hop *hop, __u16 lport)
+{
+	const struct inet_sock *inet = &tp->inet_conn.icsk_inet;
+	const struct sock_common *skc = &inet->sk.__sk_common;
+
+#ifndef PORTABLE
+	if (READ(skc, skc_family) != AF_INET6 && !says_more(hop)) {
+		NEW_RECORD(e, RECORD_PLAIN);
+
+		if (!e)
+			return;
+		put_socket(e, tp, life, hop, lport);
+		put_ipv4(e, skc, READ(inet, inet_saddr));
+		SEND(ctx, e, RECORD_PLAIN);
+		return;
+	}
+	if (READ(skc, skc_family) != AF_INET6) {
+		NEW_RECORD(e, RECORD_FACTS);
+
+		if (!e)
+			return;
+		put_socket(e, tp, life, hop, lport);
+		put_ipv4(e, skc, READ(inet, inet_saddr));
+		put_more(e, tp, life, hop);
+		SEND(ctx, e, RECORD_FACTS);
+		return;
+	}
+#endif
+	NEW_RECORD(e, sizeof(*e));
+
+	if (!e)
+		return;
+	put_socket(e, tp, life, hop, lport);
+	put_addresses(e, skc, READ(inet, inet_saddr));
+	put_more(e, tp, life, hop);
+	SEND(ctx, e, sizeof(*e));
 }
 
 /*
@@ -121,7 +177,7 @@ static __noinline void emit(void *ctx, const struct tcp_sock *tp, const struct l
 static __noinline void emit_small(void *ctx, const struct sock_common *skc, const struct life *life,
 				  const struct hop *hop, __s32 value)
 {
-	NEW_RECORD(e);
+	NEW_RECORD(e, sizeof(*e));
 
 	if (!e)
 		return;
@@ -135,6 +191,7 @@ static __noinline void emit_small(void *ctx, const struct sock_common *skc, cons
 	e->skaddr = (__u64)skc;
 	e->netns = READ(skc, skc_net.net, ns.inum);
 	e->uid = 0;
+	e->shutdown = 0;
 	e->flags |= EVENT_UID_UNKNOWN;
 	e->family = READ(skc, skc_family);
 	e->lport = READ(skc, skc_num);
@@ -144,7 +201,7 @@ static __noinline void emit_small(void *ctx, const struct sock_common *skc, cons
 	e->retrans = hop->kind == EVENT_SYNACK_RETRANSMIT ? value : 0;
 	e->reset_reason = hop->kind == EVENT_RESET_SENT ? value : -1;
 
-	send(ctx, e);
+	SEND(ctx, e, sizeof(*e));
 }
 
 #endif

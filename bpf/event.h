@@ -72,15 +72,14 @@ struct owner {
 
 /*
  * One change of state. Integers are in host order, ports too; addresses are
- * in network order, IPv4 in the first four bytes.
+ * in network order. What says nothing at the end of a record is left out: see
+ * RECORD_PLAIN.
  */
 struct event {
 	__u64 time;	  /* ns, CLOCK_MONOTONIC */
 	__u64 since;	  /* ns, when oldstate began; 0: not known */
 	__u64 cookie;	  /* the socket's cookie, as sock_diag tells it; 0: not known */
 	__u64 skaddr;	  /* address of struct sock: no identity, it is reused */
-	__u8 laddr[16];
-	__u8 raddr[16];
 	char curcomm[16]; /* on the CPU at the transition, whoever that was */
 	char comm[16];	  /* the owner's */
 	__u64 cgroup;	  /* the owner's; 0: not known */
@@ -91,19 +90,20 @@ struct event {
 	__u16 lport;	  /* 0: not known yet */
 	__u16 rport;
 	__u16 tp_lport;	  /* what the tracepoint says, stale port of a reused socket included */
+	__u16 size;	  /* of this record in bytes: how much of it there is */
 	__u8 family;	  /* AF_INET or AF_INET6 */
 	__u8 oldstate;
 	__u8 newstate;
 	__u8 kind;	  /* enum event_kind */
-	__u16 size;	  /* of this record in bytes */
 	__u8 source;	  /* enum owner_source */
 	__u8 flags;	  /* enum event_flags */
 	__u8 signal;	  /* that ends the process which closes the socket; 0: none does */
-	__u8 shutdown;	  /* sk_shutdown: 1 receiving, 2 sending */
+	__u8 shutdown;	  /* sk_shutdown: 1 receiving, 2 sending; 0 where has_facts says no */
+	__u8 laddr4[4];	  /* IPv4's */
+	__u8 raddr4[4];
 
-	__u64 moment;	  /* ns; see EVENT_ACCEPTED */
-
-	/* What follows, and shutdown, is 0 where it is of no use: see has_facts. */
+	/* From here on all is 0 where it is of no use: see has_facts. */
+	__u64 moment;	      /* ns; see EVENT_ACCEPTED */
 	__u64 bytes_acked;    /* SYN and FIN included */
 	__u64 bytes_received; /* FIN included */
 	__u32 srtt;	  /* smoothed round trip time in us, times 8; 0: not known */
@@ -118,9 +118,17 @@ struct event {
 	__u16 err_soft;	  /* sk_err_soft */
 	__u16 facts;	  /* enum event_facts */
 	__u8 pad[2];
+
+	__u8 laddr[16]; /* IPv6's */
+	__u8 raddr[16];
 };
 
-_Static_assert(sizeof(struct event) == 200, "the reader knows the size");
+/* The lengths that a record can have, beside all of it. */
+#define RECORD_PLAIN __builtin_offsetof(struct event, moment)
+#define RECORD_FACTS __builtin_offsetof(struct event, laddr)
+
+_Static_assert(sizeof(struct event) == 208, "the reader knows the size");
+_Static_assert(RECORD_PLAIN == 112 && RECORD_FACTS == 176, "the reader knows the lengths");
 
 #ifndef PORTABLE /* where a constant needs what kernels before Linux 5.2 lack */
 /* Keep the types in BTF, where bpf2go finds them. */

@@ -78,11 +78,10 @@ static __always_inline bool has_facts(__u8 newstate)
 	return newstate == TCP_ESTABLISHED || newstate == TCP_FIN_WAIT1 || newstate == TCP_CLOSE;
 }
 
-/* For what has nothing to say. */
+/* For what has nothing to say, in a record that has room for it. */
 static __always_inline void put_no_facts(struct event *e)
 {
-	__builtin_memset(&e->bytes_acked, 0, sizeof(*e) - __builtin_offsetof(struct event, bytes_acked));
-	e->shutdown = 0;
+	__builtin_memset(&e->moment, 0, RECORD_FACTS - RECORD_PLAIN);
 }
 
 static __always_inline void put_facts(struct event *e, const struct tcp_sock *tp,

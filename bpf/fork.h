@@ -22,18 +22,17 @@ static __noinline int emit_fork(void *ctx, const struct task_struct *parent,
 		return 0;
 	process_of(&maker, parent);
 
-	NEW_RECORD(e);
+	NEW_RECORD(e, RECORD_PLAIN);
 	if (!e)
 		return 0;
-	__builtin_memset(e, 0, sizeof(*e));
+	__builtin_memset(e, 0, RECORD_PLAIN);
 	e->kind = EVENT_FORK;
-	e->size = sizeof(*e);
 	e->time = bpf_ktime_get_ns();
 	e->pid = maker.pid;
 	copy16(e->comm, maker.comm);
 	e->curpid = made.pid;
 	copy16(e->curcomm, made.comm);
-	send(ctx, e);
+	SEND(ctx, e, RECORD_PLAIN);
 	return 0;
 }
 

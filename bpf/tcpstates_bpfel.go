@@ -42,8 +42,6 @@ type TcpstatesEvent struct {
 	Since         uint64
 	Cookie        uint64
 	Skaddr        uint64
-	Laddr         [16]uint8
-	Raddr         [16]uint8
 	Curcomm       [16]int8
 	Comm          [16]int8
 	Cgroup        uint64
@@ -54,15 +52,17 @@ type TcpstatesEvent struct {
 	Lport         uint16
 	Rport         uint16
 	TpLport       uint16
+	Size          uint16
 	Family        uint8
 	Oldstate      uint8
 	Newstate      uint8
 	Kind          uint8
-	Size          uint16
 	Source        uint8
 	Flags         uint8
 	Signal        uint8
 	Shutdown      uint8
+	Laddr4        [4]uint8
+	Raddr4        [4]uint8
 	Moment        uint64
 	BytesAcked    uint64
 	BytesReceived uint64
@@ -78,6 +78,8 @@ type TcpstatesEvent struct {
 	ErrSoft       uint16
 	Facts         uint16
 	Pad           [2]uint8
+	Laddr         [16]uint8
+	Raddr         [16]uint8
 }
 
 type TcpstatesEventFacts uint32

@@ -129,12 +129,11 @@ static __always_inline __u16 local_port(const void *record, const struct hop *ho
 
 static __noinline int emit(void *ctx, const struct life *life, const struct hop *hop, __u64 skaddr)
 {
-	NEW_RECORD(e);
+	NEW_RECORD(e, sizeof(*e));
 
 	if (!e)
 		return 0;
 	__builtin_memset(e, 0, sizeof(*e));
-	e->size = sizeof(*e);
 	e->kind = hop->kind;
 	e->time = hop->time;
 	e->since = hop->since;
@@ -162,11 +161,11 @@ static __noinline int emit(void *ctx, const struct life *life, const struct hop 
 		read_address(e->laddr, ctx, FIELD_SADDR_V6, 16);
 		read_address(e->raddr, ctx, FIELD_DADDR_V6, 16);
 	} else {
-		read_address(e->laddr, ctx, FIELD_SADDR, 4);
-		read_address(e->raddr, ctx, FIELD_DADDR, 4);
+		read_address(e->laddr4, ctx, FIELD_SADDR, 4);
+		read_address(e->raddr4, ctx, FIELD_DADDR, 4);
 	}
 	e->reset_reason = -1;
-	send(ctx, e);
+	SEND(ctx, e, sizeof(*e));
 	return 0;
 }
 

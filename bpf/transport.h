@@ -21,20 +21,26 @@ struct {
 	__uint(max_entries, 8 << 20);
 } events SEC(".maps");
 
-/* Declares a pointer to a record to fill; NULL, and counted, when there is no room. */
-#define NEW_RECORD(e) struct event *e = reserve_record()
+/*
+ * Declares a pointer to a record of a constant length to fill; NULL, and counted,
+ * when there is no room.
+ */
+#define NEW_RECORD(e, length) struct event *e = reserve_record(length)
 
-static __always_inline struct event *reserve_record(void)
+static __always_inline struct event *reserve_record(const __u16 length)
 {
-	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	struct event *e = bpf_ringbuf_reserve(&events, length, 0);
 
 	if (!e)
 		COUNT(lost);
 	return e;
 }
 
-static __always_inline void send(void *ctx, struct event *e)
+#define SEND(ctx, e, length) send(e, length)
+
+static __always_inline void send(struct event *e, const __u16 length)
 {
+	e->size = length;
 	bpf_ringbuf_submit(e, 0);
 	COUNT(emitted);
 }
@@ -52,14 +58,17 @@ struct {
 	__type(value, __u32);
 } events SEC(".maps");
 
-/* Declares a pointer to a record to fill, which is on the stack. */
-#define NEW_RECORD(e)             \
+/* Declares a pointer to a record to fill, which is on the stack, whatever its length. */
+#define NEW_RECORD(e, length)     \
 	struct event e##_ = {};   \
 	struct event *e = &e##_
 
-static __always_inline void send(void *ctx, struct event *e)
+#define SEND(ctx, e, length) send(ctx, e, length)
+
+static __always_inline void send(void *ctx, struct event *e, const __u16 length)
 {
-	if (bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, e, sizeof(*e)))
+	e->size = length;
+	if (bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, e, length))
 		COUNT(lost);
 	else
 		COUNT(emitted);

@@ -35,6 +35,7 @@ type perCPU struct {
 
 type timed struct {
 	time   uint64 // ns, CLOCK_MONOTONIC
+	length int
 	record [wire.Size]byte
 }
 
@@ -75,8 +76,9 @@ func (p *perCPU) read() ([]byte, error) {
 			return nil, err
 		}
 	}
+	next := &p.held[p.next]
 	p.next++
-	return p.held[p.next-1].record[:], nil
+	return next.record[:next.length], nil
 }
 
 // sweep waits for records, reads all there are, and finds out which have
@@ -140,12 +142,12 @@ func (p *perCPU) take(deadline time.Time) error {
 		return nil
 	}
 	sample := p.record.RawSample
-	if len(sample) < wire.Size { // the kernel pads, and never cuts
-		return fmt.Errorf("a record of %d bytes, want %d: the programs are of another version", len(sample), wire.Size)
+	length := wire.Length(sample) // the kernel pads, and never cuts
+	if length == 0 || length > wire.Size {
+		return fmt.Errorf("a record of %d bytes that says it has another length: the programs are of another version", len(sample))
 	}
-	p.held = append(p.held, timed{record: [wire.Size]byte(sample)})
-	last := &p.held[len(p.held)-1]
-	last.time = wire.Time(last.record[:])
+	p.held = append(p.held, timed{length: length, time: wire.Time(sample)})
+	copy(p.held[len(p.held)-1].record[:], sample[:length])
 	return nil
 }
 

@@ -97,7 +97,7 @@ type Tracer struct {
 	sampling *sampling // nil: all connections are told
 
 	unread   bool   // the transport had nothing more to give
-	sinceAsk int    // records since the losses were last asked for
+	sinceAsk int    // bytes of records since the losses were last asked for
 	lost     uint64 // transitions lost, as far as they were told
 	stopOnce sync.Once
 	stopped  atomic.Bool
@@ -239,7 +239,7 @@ func (t *Tracer) next(e *event.Event) error {
 	// Once a buffer's worth of records, or when there is no more to read,
 	// is soon enough to learn of losses, and the right place to tell of them: when
 	// one happened, the buffer was full of what came before.
-	if t.unread || (t.sinceAsk+1)*(wire.Size+recordHead) > t.transport.size() {
+	if t.unread || t.sinceAsk+wire.Size+recordHead > t.transport.size() {
 		t.sinceAsk = 0
 		if more, err := t.readLoss(e); more || err != nil {
 			return err
@@ -271,7 +271,7 @@ func (t *Tracer) next(e *event.Event) error {
 	if t.unread {
 		t.clock.Sync()
 	}
-	t.sinceAsk++
+	t.sinceAsk += len(record) + recordHead
 	t.unread = !t.transport.pending()
 	if err := wire.Decode(record, e); err != nil {
 		return fmt.Errorf("decode what the programs sent: %w", err)

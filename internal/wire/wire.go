@@ -12,8 +12,13 @@ import (
 	"tcpstates/internal/event"
 )
 
-// Size is the length of a record in bytes.
-const Size = int(unsafe.Sizeof(layout))
+// Size is the length of the longest record in bytes. Of transitions that say nothing
+// but states, and of IPv4, there is less.
+const (
+	Size      = int(unsafe.Sizeof(layout))
+	factsSize = int(unsafe.Offsetof(layout.Laddr))  // with all but the addresses of IPv6
+	plainSize = int(unsafe.Offsetof(layout.Moment)) // and without facts
+)
 
 // kinds are those of records in the project's words; zero is none.
 var kinds = [...]event.Kind{
@@ -41,12 +46,15 @@ var layout bpf.TcpstatesEvent
 // taken as it comes from the kernel: of the length and the kinds this version
 // knows, or it is an error and e is undefined.
 func Decode(record []byte, e *event.Event) error {
-	if len(record) != Size {
-		return fmt.Errorf("a record of %d bytes, want %d: the programs are of another version", len(record), Size)
+	switch len(record) {
+	case Size, factsSize, plainSize:
+	default:
+		return fmt.Errorf("a record of %d bytes, want %d, %d or %d: the programs are of another version",
+			len(record), plainSize, factsSize, Size)
 	}
-	r := (*[Size]byte)(record)
-	if size := u16(r[unsafe.Offsetof(layout.Size):]); int(size) != Size {
-		return fmt.Errorf("a record that says it has %d bytes has %d", size, Size)
+	r := (*[plainSize]byte)(record)
+	if size := u16(r[unsafe.Offsetof(layout.Size):]); int(size) != len(record) {
+		return fmt.Errorf("a record that says it has %d bytes has %d", size, len(record))
 	}
 	kind := r[unsafe.Offsetof(layout.Kind)]
 	if int(kind) >= len(kinds) || kinds[kind] == 0 {
@@ -62,25 +70,42 @@ func Decode(record []byte, e *event.Event) error {
 	if e.Kind == event.KindFork { // it has nothing else
 		return nil
 	}
-	laddr := (*[16]byte)(r[unsafe.Offsetof(layout.Laddr):])
-	raddr := (*[16]byte)(r[unsafe.Offsetof(layout.Raddr):])
+	if err := decodeEnds(record, e); err != nil {
+		return err
+	}
+	decodeSocket(r, e)
+	if len(record) >= factsSize {
+		decodeFacts((*[factsSize]byte)(record), e)
+	}
+	return nil
+}
+
+// decodeEnds reads the addresses and ports.
+func decodeEnds(record []byte, e *event.Event) error {
+	r := (*[plainSize]byte)(record)
 	var local, remote netip.Addr
-	switch family := r[unsafe.Offsetof(layout.Family)]; family {
-	case afInet:
+	switch family := r[unsafe.Offsetof(layout.Family)]; {
+	case family == afInet:
 		e.Family = event.IPv4
-		local = netip.AddrFrom4([4]byte(laddr[:4]))
-		remote = netip.AddrFrom4([4]byte(raddr[:4]))
-	case afInet6:
-		e.Family = event.IPv6
-		local = netip.AddrFrom16(*laddr)
-		remote = netip.AddrFrom16(*raddr)
-	default:
+		local = netip.AddrFrom4([4]byte(r[unsafe.Offsetof(layout.Laddr4):]))
+		remote = netip.AddrFrom4([4]byte(r[unsafe.Offsetof(layout.Raddr4):]))
+	case family != afInet6:
 		return fmt.Errorf("a record of unknown address family %d", family)
+	case len(record) < Size:
+		return fmt.Errorf("a record of %d bytes has no room for the addresses of IPv6", len(record))
+	default:
+		e.Family = event.IPv6
+		local = netip.AddrFrom16([16]byte(record[unsafe.Offsetof(layout.Laddr):]))
+		remote = netip.AddrFrom16([16]byte(record[unsafe.Offsetof(layout.Raddr):]))
 	}
 	e.Local = netip.AddrPortFrom(local, u16(r[unsafe.Offsetof(layout.Lport):]))
 	e.Remote = netip.AddrPortFrom(remote, u16(r[unsafe.Offsetof(layout.Rport):]))
 	e.RawLocalPort = u16(r[unsafe.Offsetof(layout.TpLport):])
+	return nil
+}
 
+// decodeSocket reads what all records of sockets have.
+func decodeSocket(r *[plainSize]byte, e *event.Event) {
 	e.Since = u64(r[unsafe.Offsetof(layout.Since):])
 	e.Cookie = u64(r[unsafe.Offsetof(layout.Cookie):])
 	e.SkAddr = u64(r[unsafe.Offsetof(layout.Skaddr):])
@@ -90,23 +115,27 @@ func Decode(record []byte, e *event.Event) error {
 	e.UID = u32(r[unsafe.Offsetof(layout.Uid):])
 	e.Owner.Source = event.Source(r[unsafe.Offsetof(layout.Source)])
 	e.Owner.Cgroup = u64(r[unsafe.Offsetof(layout.Cgroup):])
-	flags := bpf.TcpstatesEventFlags(r[unsafe.Offsetof(layout.Flags)])
+	flags := flagsOf(r)
 	e.UIDUnknown = flags&bpf.TcpstatesEventFlagsEVENT_UID_UNKNOWN != 0
 	e.Closes = flags&bpf.TcpstatesEventFlagsEVENT_CLOSER != 0
 	e.Before = flags&bpf.TcpstatesEventFlagsEVENT_SINCE_SEED != 0
 	e.Facts.Unknown = flags&bpf.TcpstatesEventFlagsEVENT_NO_FACTS != 0
+	e.Facts.Shutdown = r[unsafe.Offsetof(layout.Shutdown)]
 	e.Signal = r[unsafe.Offsetof(layout.Signal)]
-	if flags&bpf.TcpstatesEventFlagsEVENT_ACCEPTED != 0 {
-		e.Accepted = u64(r[unsafe.Offsetof(layout.Moment):])
-	}
-	decodeFacts(r, &e.Facts)
-	return nil
 }
 
-func decodeFacts(r *[Size]byte, f *event.Facts) {
+func flagsOf(r *[plainSize]byte) bpf.TcpstatesEventFlags {
+	return bpf.TcpstatesEventFlags(r[unsafe.Offsetof(layout.Flags)])
+}
+
+// decodeFacts reads what else sockets say of themselves.
+func decodeFacts(r *[factsSize]byte, e *event.Event) {
+	if flagsOf((*[plainSize]byte)(r[:]))&bpf.TcpstatesEventFlagsEVENT_ACCEPTED != 0 {
+		e.Accepted = u64(r[unsafe.Offsetof(layout.Moment):])
+	}
+	f := &e.Facts
 	f.Err = u16(r[unsafe.Offsetof(layout.Err):])
 	f.SoftErr = u16(r[unsafe.Offsetof(layout.ErrSoft):])
-	f.Shutdown = r[unsafe.Offsetof(layout.Shutdown)]
 	f.Flags = event.SockFlags(u16(r[unsafe.Offsetof(layout.Facts):]))
 	f.Linger2 = int32(u32(r[unsafe.Offsetof(layout.Linger2):]))
 	f.SRTT = u32(r[unsafe.Offsetof(layout.Srtt):]) / srttUnit
@@ -123,10 +152,22 @@ func decodeFacts(r *[Size]byte, f *event.Facts) {
 // (struct tcp_sock, srtt_us).
 const srttUnit = 8
 
+// Length is how long the record at the beginning of data is, which may go on behind
+// it; zero for what is no record.
+func Length(data []byte) int {
+	if len(data) < plainSize {
+		return 0
+	}
+	if size := int(u16(data[unsafe.Offsetof(layout.Size):])); size <= len(data) {
+		return size
+	}
+	return 0
+}
+
 // Time is when what the record tells happened, in nanoseconds of
 // CLOCK_MONOTONIC; zero for what is no record.
 func Time(record []byte) uint64 {
-	if len(record) != Size {
+	if len(record) < plainSize {
 		return 0
 	}
 	return u64(record[unsafe.Offsetof(layout.Time):])
@@ -136,7 +177,7 @@ func Time(record []byte) uint64 {
 // sk_rst_reason), and -1 if the record has none. The names are the kernel's,
 // and differ from one to the next.
 func ResetReason(record []byte) int32 {
-	if len(record) != Size {
+	if len(record) < factsSize {
 		return -1
 	}
 	return int32(u32(record[unsafe.Offsetof(layout.ResetReason):]))

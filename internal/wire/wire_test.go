@@ -38,7 +38,7 @@ func comm(name string) (c [16]int8) {
 func sample() bpf.TcpstatesEvent {
 	return bpf.TcpstatesEvent{
 		Time: 2_000_000_123, Since: 1_999_000_000, Cookie: 0x1f, Skaddr: 0xffff8881043ec0c0,
-		Laddr: [16]uint8{127, 0, 0, 1}, Raddr: [16]uint8{10, 0, 0, 7},
+		Laddr4: [4]uint8{127, 0, 0, 1}, Raddr4: [4]uint8{10, 0, 0, 7},
 		Curcomm: comm("ksoftirqd/1"), Comm: comm("nginx"),
 		Curpid: 22, Pid: 4711, Uid: 33, Netns: 4026531840,
 		Lport: 80, Rport: 40000, TpLport: 81,
@@ -80,6 +80,36 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestDecodeShort gives records of each length: what is not there is zero, whatever
+// lies behind.
+func TestDecodeShort(t *testing.T) {
+	var whole event.Event
+	if err := Decode(encode(t, sample()), &whole); err != nil {
+		t.Fatal(err)
+	}
+	plain := whole
+	plain.Accepted, plain.Facts = 0, event.Facts{Shutdown: 3}
+	for size, want := range map[int]event.Event{Size: whole, 176: whole, 112: plain} {
+		record := encode(t, change(func(r *bpf.TcpstatesEvent) { r.Size = uint16(size) }))[:size]
+		got := event.Event{Lost: 9}
+		if err := Decode(record, &got); err != nil || got != want {
+			t.Errorf("%d bytes: got %+v, %v, want %+v", size, got, err, want)
+		}
+		if got, want := Time(record), uint64(2_000_000_123); got != want {
+			t.Errorf("%d bytes: its time is %d, want %d", size, got, want)
+		}
+		if got, want := ResetReason(record), map[bool]int32{true: 11, false: -1}[size > 112]; got != want {
+			t.Errorf("%d bytes: its reset's reason is %d, want %d", size, got, want)
+		}
+		if got := Length(append(record, 1, 2, 3)); got != size {
+			t.Errorf("%d bytes: it says %d", size, got)
+		}
+		if got := Length(record[:len(record)-1]); got != 0 {
+			t.Errorf("%d bytes, one of them cut off: it says %d", size, got)
+		}
+	}
+}
+
 func TestDecodeIPv6(t *testing.T) {
 	r := sample()
 	r.Family = afInet6
@@ -114,8 +144,10 @@ func TestDecodeRefuses(t *testing.T) {
 		want   string
 	}{
 		"nothing":   {nil, "0 bytes"},
-		"too short": {encode(t, sample())[:Size-1], "199 bytes"},
-		"too long":  {append(encode(t, sample()), 0), "201 bytes"},
+		"too short": {encode(t, sample())[:Size-1], "207 bytes"},
+		"too long":  {append(encode(t, sample()), 0), "209 bytes"},
+		"cut":       {encode(t, sample())[:112], "says it has 208"},
+		"no room":   {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Size, r.Family = 176, afInet6 }))[:176], "no room for the addresses of IPv6"},
 		"size":      {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Size = 64 })), "says it has 64"},
 		"kind":      {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Kind = 9 })), "unknown kind 9"},
 		"family":    {encode(t, change(func(r *bpf.TcpstatesEvent) { r.Family = 1 })), "unknown address family 1"},
@@ -154,7 +186,9 @@ func TestNamesEndAtTheirZero(t *testing.T) {
 // FuzzDecode looks for records that make Decode panic, and for records that it
 // takes though they are none.
 func FuzzDecode(f *testing.F) {
-	f.Add(encode(f, sample()))
+	for _, size := range []int{Size, factsSize, plainSize} {
+		f.Add(encode(f, change(func(r *bpf.TcpstatesEvent) { r.Size = uint16(size) }))[:size])
+	}
 	f.Add([]byte{})
 	f.Add(bytes.Repeat([]byte{0xff}, Size))
 	f.Fuzz(func(t *testing.T, record []byte) {
@@ -162,7 +196,7 @@ func FuzzDecode(f *testing.F) {
 		if err := Decode(record, &e); err != nil {
 			return
 		}
-		if len(record) != Size || !slices.Contains(kinds[:], e.Kind) || e.Kind == 0 {
+		if Length(record) != len(record) || !slices.Contains(kinds[:], e.Kind) || e.Kind == 0 {
 			t.Errorf("took %d bytes as %+v", len(record), e)
 		}
 		if !e.Local.IsValid() || !e.Remote.IsValid() {
