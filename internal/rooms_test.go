@@ -37,8 +37,9 @@ var mayImport = map[string][]string{
 	},
 	"internal/pipeline": {"tcpstates/internal/event"},
 	"internal/kerneltest": {
-		"tcpstates/internal/event", "tcpstates/internal/thread", "tcpstates/internal/traffic", "golang.org/x/sys/...",
+		"tcpstates/internal/event", "tcpstates/internal/netns", "tcpstates/internal/traffic", "golang.org/x/sys/...",
 	},
+	"internal/netns":     {"tcpstates/internal/thread", "golang.org/x/sys/..."},
 	"internal/traffic":   {"golang.org/x/sys/..."},
 	"internal/load":      {"tcpstates/internal/traffic", "golang.org/x/sys/..."},
 	"internal/truth":     {"tcpstates/bpf", "github.com/cilium/ebpf/..."},
