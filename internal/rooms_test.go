@@ -39,9 +39,13 @@ var mayImport = map[string][]string{
 	"internal/kerneltest": {
 		"tcpstates/internal/event", "tcpstates/internal/netns", "tcpstates/internal/traffic", "golang.org/x/sys/...",
 	},
-	"internal/netns":     {"tcpstates/internal/thread", "golang.org/x/sys/..."},
-	"internal/traffic":   {"golang.org/x/sys/..."},
-	"internal/load":      {"tcpstates/internal/traffic", "golang.org/x/sys/..."},
+	"internal/netns":   {"tcpstates/internal/thread", "golang.org/x/sys/..."},
+	"internal/traffic": {"golang.org/x/sys/..."},
+	"internal/load":    {"tcpstates/internal/traffic", "golang.org/x/sys/..."},
+	"internal/peers": {
+		"tcpstates/internal/netns", "tcpstates/internal/traffic", "tcpstates/internal/truth", "github.com/cilium/ebpf",
+		"golang.org/x/sys/...",
+	},
 	"internal/truth":     {"tcpstates/bpf", "github.com/cilium/ebpf/..."},
 	"internal/logfile":   {},
 	"internal/golden":    {"github.com/google/go-cmp/cmp"},
@@ -104,7 +108,7 @@ func matches(rule, path string) bool {
 func TestOnlyCLITouchesTheProcess(t *testing.T) {
 	for _, p := range list(t, "tcpstates/...") {
 		switch strings.TrimPrefix(p.ImportPath, "tcpstates/internal/") {
-		case "cli", "kerneltest", "traffic", "load", "sbom", "manual":
+		case "cli", "kerneltest", "traffic", "load", "peers", "sbom", "manual":
 			continue
 		}
 		for _, word := range onlyInCLI {

@@ -9,9 +9,36 @@ import (
 	"tcpstates/internal/traffic"
 )
 
-// slice is how long a worker sleeps when it is ahead of its rate: what became
-// due meanwhile it catches up with in one go.
+// slice is how long is slept when there is nothing to do yet: what became due
+// meanwhile is caught up with in one go.
 const slice = time.Millisecond
+
+// pace spreads what is done over time.
+type pace struct {
+	begin time.Time
+	every time.Duration // from one to the next; 0: as fast as possible
+}
+
+// paceOf begins with so many a second; 0: as fast as possible.
+func paceOf(perSecond float64) pace {
+	p := pace{begin: time.Now()}
+	if perSecond > 0 {
+		p.every = time.Duration(float64(time.Second) / perSecond)
+	}
+	return p
+}
+
+// isDue tells whether the n-th, from 0 on, may be done.
+func (p *pace) isDue(n int, now time.Time) bool {
+	return p.every == 0 || now.Sub(p.begin) >= time.Duration(n)*p.every
+}
+
+// await waits until the n-th may be done.
+func (p *pace) await(n int) {
+	for p.every > 0 && !p.isDue(n, time.Now()) {
+		time.Sleep(slice)
+	}
+}
 
 // churn opens and closes connections on so many threads.
 func churn(o options, threads int) (report, error) {
@@ -40,18 +67,16 @@ func churn(o options, threads int) (report, error) {
 func (o options) share(i, threads int) share {
 	s := share{options: o, limited: o.connections > 0, room: max(1, o.room()/threads)}
 	s.connections = (o.connections + i) / threads
-	if o.rate > 0 {
-		s.every = time.Duration(float64(threads) * traffic.MeanTransitions / o.rate * float64(time.Second))
-	}
+	s.perSecond = o.rate / traffic.MeanTransitions / float64(threads)
 	return s
 }
 
 // share is what one thread does.
 type share struct {
 	options
-	limited bool          // to its connections
-	every   time.Duration // from one opening to the next; 0: as fast as possible
-	room    int           // how many connections may be open at a time
+	limited   bool    // to its connections
+	perSecond float64 // how many it opens; 0: as fast as possible
+	room      int     // how many connections may be open at a time
 }
 
 // worker opens and closes connections on its thread.
@@ -59,7 +84,7 @@ type worker struct {
 	share
 	source *traffic.Source
 	bounds *traffic.BoundsWriter // nil if none are wanted
-	begin  time.Time
+	pace   pace                  // of opening
 	opened int
 	open   []traffic.Conn // a ring: the n-th connection is at n modulo its length
 	closed report
@@ -95,7 +120,7 @@ func (r report) with(source *traffic.Source) report {
 // run closes what is due, or else opens what is due, until all is done. Its
 // time is bounded by the duration or the number of connections, and a life.
 func (w *worker) run() error {
-	w.begin = time.Now()
+	w.pace = paceOf(w.perSecond)
 	for {
 		now := time.Now()
 		switch {
@@ -126,13 +151,12 @@ func (w *worker) mayClose(now time.Time) bool {
 }
 
 func (w *worker) mayOpen(now time.Time) bool {
-	due := w.every == 0 || now.Sub(w.begin) >= time.Duration(w.opened)*w.every
-	return due && !w.isOver(now) && w.opened-w.closed.Connections < len(w.open)
+	return w.pace.isDue(w.opened, now) && !w.isOver(now) && w.opened-w.closed.Connections < len(w.open)
 }
 
 // isOver tells whether no more connections are to be opened.
 func (w *worker) isOver(now time.Time) bool {
-	return w.duration > 0 && now.Sub(w.begin) >= w.duration || w.limited && w.opened == w.connections
+	return w.duration > 0 && now.Sub(w.pace.begin) >= w.duration || w.limited && w.opened == w.connections
 }
 
 // closeOne closes a connection, and counts it.

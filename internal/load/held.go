@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 
 	"tcpstates/internal/traffic"
@@ -44,7 +43,9 @@ func holdHere(o options) (h *here, err error) {
 		return nil, err
 	}
 	h.conns = make([]traffic.Conn, 0, o.held)
-	for range o.held {
+	opening := paceOf(o.heldRate)
+	for i := range o.held {
+		opening.await(i)
 		c, err := h.source.Open()
 		if err != nil {
 			return nil, err
@@ -66,7 +67,9 @@ func (h *here) close() (closed report, err error) {
 	if file != nil {
 		bounds = traffic.NewBoundsWriter(file)
 	}
+	closing := paceOf(h.heldRate)
 	for i := range h.conns {
+		closing.await(i)
 		if err := closed.closeOne(&h.conns[i], bounds); err != nil {
 			return closed, err
 		}
@@ -77,8 +80,9 @@ func (h *here) close() (closed report, err error) {
 	return closed.with(h.source), errors.Join(err, h.source.Close())
 }
 
-// others are processes of this program that hold a share each. They end when
-// this one does, as they then read the end of their input.
+// others are processes of this program that hold a share each. They open and
+// close one after the other, so that they leave a CPU to whoever watches. They
+// end when this one does, as they then read the end of their input.
 type others []*other
 
 type other struct {
@@ -98,8 +102,6 @@ func holdInOthers(o options) (all others, err error) {
 			return nil, errors.Join(err, all.kill())
 		}
 		all = append(all, child)
-	}
-	for _, child := range all {
 		if err := child.await("ready"); err != nil {
 			return nil, errors.Join(err, all.kill())
 		}
@@ -108,10 +110,8 @@ func holdInOthers(o options) (all others, err error) {
 }
 
 func startOther(o options, held int) (*other, error) {
-	child := &other{cmd: exec.Command("/proc/self/exe", "-wait", "-open", strconv.Itoa(held), "-bounds", o.bounds)}
-	if o.ipv6 {
-		child.cmd.Args = slices.Insert(child.cmd.Args, 1, "-ipv6")
-	}
+	child := &other{cmd: exec.Command("/proc/self/exe", "-wait", "-open", strconv.Itoa(held),
+		"-open-rate", strconv.FormatFloat(o.heldRate, 'f', -1, 64), "-bounds", o.bounds, "-ipv6="+strconv.FormatBool(o.ipv6))}
 	child.cmd.Stderr = os.Stderr
 	out, err := child.cmd.StdoutPipe()
 	if err == nil {
@@ -135,14 +135,11 @@ func (c *other) await(word string) error {
 	return nil
 }
 
-// close has all of them close at the same time.
+// close has them close one after the other.
 func (all others) close() (closed report, err error) {
 	for _, child := range all {
-		err = errors.Join(err, child.in.Close()) // each wait ends with its input
-	}
-	for _, child := range all {
 		var one report
-		err = errors.Join(err, child.await("done"))
+		err = errors.Join(err, child.in.Close(), child.await("done")) // each wait ends with its input
 		if err == nil {
 			err = json.NewDecoder(child.said).Decode(&one)
 		}

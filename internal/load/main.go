@@ -30,7 +30,8 @@ type options struct {
 	rate        float64       // transitions per second; 0: as fast as possible
 	life        time.Duration // of each connection
 	ipv6        bool
-	held        int // connections that are open all the while
+	held        int     // connections that are open all the while
+	heldRate    float64 // how many of these are opened, and closed, in a second; 0: as fast as possible
 	duration    time.Duration
 	connections int
 	wait        bool
@@ -57,6 +58,7 @@ func main() {
 	flag.DurationVar(&o.life, "life", 0, "keep each connection open for this time")
 	flag.BoolVar(&o.ipv6, "ipv6", false, "over IPv6")
 	flag.IntVar(&o.held, "open", 0, "open so many connections first, and close them at the end")
+	flag.Float64Var(&o.heldRate, "open-rate", 0, "open and close so many of those of -open in a second; 0: as fast as possible")
 	flag.DurationVar(&o.duration, "duration", 0, "open connections for this time")
 	flag.IntVar(&o.connections, "connections", 0, "open so many connections, at most")
 	flag.BoolVar(&o.wait, "wait", false,
@@ -78,7 +80,7 @@ func (o *options) check(args []string) error {
 	switch {
 	case len(args) > 0:
 		return fmt.Errorf("%q is no flag", args[0])
-	case o.rate < 0 || o.life < 0 || o.held < 0 || o.duration < 0 || o.connections < 0:
+	case o.rate < 0 || o.life < 0 || o.held < 0 || o.heldRate < 0 || o.duration < 0 || o.connections < 0:
 		return errors.New("a number below 0 means nothing here")
 	case o.held == 0 && !o.churns():
 		return errors.New("when does it end? Give -duration or -connections, or both")
