@@ -182,7 +182,6 @@ func (b *benchmark) explanations() []string {
 		"kernel ns: what the tracer's BPF programs ran, by bpf_stats in a load of its own, for each transition that happened.",
 		"CPU µs: the process's CPU time, system calls included, by its CPU clock, for each transition that happened.",
 		"seen: lines of the load's transitions (of conns: of its connections' ends), of those that the kernel counted.",
-		"tcpstates shows that an orphan is in FIN_WAIT2 until the kernel's tables tell how it went on, up to 15 s later: what did not come before the end is not seen, nor lost.",
 		"said lost: what the tracer itself says that it has lost, of those that happened.",
 		"median, p99 ms: from the close of a listener until its line came out of the tracer's pipe; start to first: from the start of its process.",
 		"right: told a time in ESTABLISHED that lies between the bounds that the load knows, of all that were closed.",

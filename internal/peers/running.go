@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -19,12 +20,33 @@ import (
 // running is a tracer's process.
 type running struct {
 	cmd      *exec.Cmd
-	stderr   bytes.Buffer
+	stderr   words
 	begin    time.Time // of the process
 	programs []*ebpf.Program
 	others   map[ebpf.ProgramID]bool // programs that were there before
 	ended    chan struct{}           // closed when the process has ended
 	err      error                   // of its end; read after that
+}
+
+// words keeps what a process says. It is safe for concurrent use.
+type words struct {
+	mu  sync.Mutex
+	all []byte
+}
+
+// Write implements io.Writer.
+func (w *words) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = append(w.all, b...)
+	return len(b), nil
+}
+
+// bytes is what was said so far.
+func (w *words) bytes() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.Clone(w.all)
 }
 
 // start starts a tracer that writes to the given file.
@@ -87,7 +109,7 @@ func (r *running) awaitAttached(ns *netns.Namespace) error {
 			return err
 		}
 		if time.Now().After(limit) {
-			return fmt.Errorf("%s does not begin to trace within %v: %s", r.cmd.Path, attachLimit, r.stderr.String())
+			return fmt.Errorf("%s does not begin to trace within %v: %s", r.cmd.Path, attachLimit, string(r.stderr.bytes()))
 		}
 	}
 }
@@ -185,7 +207,7 @@ func (r *running) calm() error {
 func (r *running) pause(d time.Duration) error {
 	select {
 	case <-r.ended:
-		return fmt.Errorf("%s has ended (%v): %s", r.cmd.Path, r.err, strings.TrimSpace(r.stderr.String()))
+		return fmt.Errorf("%s has ended (%v): %s", r.cmd.Path, r.err, strings.TrimSpace(string(r.stderr.bytes())))
 	case <-time.After(d):
 		return nil
 	}

@@ -99,19 +99,35 @@ func (c *config) measureRate(t *tracer, rate float64) (m sample, err error) {
 	if m[keyPeak], err = s.tracer.memory("VmHWM"); err != nil {
 		return nil, err
 	}
-	if err := s.tracer.end(); err != nil {
-		return nil, err
-	}
-	seen, lost, err := s.shown()
 	happened := spent.happened + timed.happened
-	m[keyLost] = float64(lost) / happened
-	switch t.lines {
-	case transitions:
-		m[keySeen] = float64(seen) / happened
-	case lives:
-		m[keySeen] = float64(seen) / float64(2*(first.Connections+second.Connections))
-	}
+	m[keySeen], m[keyLost], err = s.tally(happened, float64(2*(first.Connections+second.Connections)))
 	return m, err
+}
+
+// tally ends the tracer, once its late lines have come, and gives the shares of
+// what it has shown, and of what it says that it has lost: of all transitions, or
+// of all ends.
+func (s *session) tally(happened, ends float64) (seen, lost float64, err error) {
+	all := happened
+	if s.t.lines == lives {
+		all = ends
+	}
+	for limit := time.Now().Add(s.t.late); time.Now().Before(limit); {
+		if n, lost, err := s.shown(); err != nil || lost > 0 || float64(n) >= all {
+			break
+		}
+		if err := s.tracer.pause(time.Second); err != nil {
+			return 0, 0, err
+		}
+	}
+	if err := s.tracer.end(); err != nil {
+		return 0, 0, err
+	}
+	shown, missing, err := s.shown()
+	if seen = float64(shown) / all; s.t.lines == nothing {
+		seen = unknown
+	}
+	return seen, float64(missing) / happened, err
 }
 
 // duringTimed is during with the kernel's statistics of programs.

@@ -141,14 +141,22 @@ func (s *session) during(f func() error) (d reading, err error) {
 
 // each gives the lines of the tracer's output that tell of something.
 func (s *session) each(do func(l *line)) error {
-	if _, err := s.out.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	return eachLine(s.out, func(raw []byte) {
+	return s.eachRaw(func(raw []byte) {
 		if l, ok := s.t.parse(raw); ok {
 			do(&l)
 		}
 	})
+}
+
+// eachRaw gives all lines of the tracer's output so far. They are read by a
+// file of its own: the tracer goes on to write where its file is.
+func (s *session) eachRaw(do func(raw []byte)) error {
+	out, err := os.Open("/proc/self/fd/" + strconv.Itoa(int(s.out.Fd())))
+	if err != nil {
+		return fmt.Errorf("open a tracer's output: %w", err)
+	}
+	defer out.Close()
+	return eachLine(out, do)
 }
 
 const longestLine = 1 << 20
@@ -173,19 +181,16 @@ func eachLine(from io.Reader, do func(raw []byte)) error {
 // says itself that it has lost.
 func (s *session) shown() (seen, lost int, err error) {
 	if s.t.lines == nothing {
-		return 0, lostBy(s.tracer.stderr.Bytes()), nil
+		return 0, lostBy(s.tracer.stderr.bytes()), nil
 	}
-	if _, err := s.out.Seek(0, io.SeekStart); err != nil {
-		return 0, 0, err
-	}
-	err = eachLine(s.out, func(raw []byte) {
+	err = s.eachRaw(func(raw []byte) {
 		if l, ok := s.t.parse(raw); !ok {
 			lost += lostBy(raw)
 		} else if l.happened(s.ipv6) {
 			seen++
 		}
 	})
-	return seen, lost + lostBy(s.tracer.stderr.Bytes()), err
+	return seen, lost + lostBy(s.tracer.stderr.bytes()), err
 }
 
 // losses are the words of all tracers for what they have lost.

@@ -100,7 +100,7 @@ func (k *soaking) run() (f *findings, err error) {
 		err = f.settle(s)
 	}
 	err = errors.Join(err, s.tracer.end(), <-read)
-	f.lost = lostBy(s.tracer.stderr.Bytes())
+	f.lost = lostBy(s.tracer.stderr.bytes())
 	return f, err
 }
 

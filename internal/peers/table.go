@@ -170,7 +170,7 @@ func decimals(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
 
 func ratio(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) + "x" }
 
-func percent(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) + " %" }
+func percent(v float64) string { return grouped(100*v) + " %" }
 
 // share is a percentage of which nothing is rounded away: what is not all is
 // not 100 %.

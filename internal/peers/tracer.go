@@ -25,6 +25,9 @@ type tracer struct {
 	parse   parser
 	lines   unitOf
 	unit    time.Duration // of its times
+	// late is how late some lines may come: tcpstates shows that an orphan is in
+	// FIN_WAIT2 until it has asked the kernel what became of it, every 15 s at least.
+	late time.Duration
 	// in are the sections, beside those at a rate, that it takes part in.
 	in sections
 	// unavailable says why it cannot be run here, and is empty if it can. Nil if it
@@ -44,7 +47,10 @@ const (
 // baseline is the tracer that others are held against.
 const baseline = "libbpf-tools"
 
-const tracersOwn = "tcpstates"
+const (
+	tracersOwn = "tcpstates"
+	ourLate    = 16 * time.Second
+)
 
 // tracers are all, in the order in which they run and show.
 var tracers = []tracer{
@@ -53,7 +59,7 @@ var tracers = []tracer{
 	},
 	{
 		name: tracersOwn, command: ours(), parse: parseArrow, lines: transitions, unit: time.Millisecond,
-		in: inLatency | inScale | inDurations,
+		late: ourLate, in: inLatency | inScale | inDurations,
 	},
 	{
 		name: tracersOwn + " -o libbpf", command: ours("-o", "libbpf"), parse: parseArrow, lines: transitions,
@@ -61,10 +67,11 @@ var tracers = []tracer{
 	},
 	{
 		name: tracersOwn + " -o json", command: ours("-o", "json"), parse: parseJSON, lines: transitions,
-		unit: time.Millisecond, in: inLatency,
+		unit: time.Millisecond, late: ourLate, in: inLatency,
 	},
 	{
-		name: tracersOwn + " conns", command: ours("conns"), parse: parseLife, lines: lives, in: inLatency | inScale,
+		name: tracersOwn + " conns", command: ours("conns"), parse: parseLife, lines: lives, late: ourLate,
+		in: inLatency | inScale,
 	},
 	{
 		name: tracersOwn + " --summary --in-kernel", command: ours("--summary", "--in-kernel"), in: inScale,
