@@ -70,7 +70,7 @@ deps-peers: ## install the tracers that make bench-peers measures beside (Debian
 	apt-get install -y --no-install-recommends $(PEER_PACKAGES)
 
 .PHONY: bench-peers
-bench-peers: tcpstates bench/load bench/peers ## measure side by side with other tracers (root, half an hour); PEERS="..." has flags
+bench-peers: tcpstates bench/load bench/peers ## measure side by side with other tracers (root, an hour); PEERS="..." has flags
 	@{ test -x /usr/sbin/tcpstates && command -v bpftrace; } >/dev/null || $(MAKE) --no-print-directory deps-peers
 	bench/peers bench $(PEERS)
 

@@ -19,7 +19,7 @@ import (
 type benchmark struct {
 	*config
 	sections []section
-	tracers  []tracer
+	tracers  []*tracer
 	notes    []string
 	results  map[string]results // by the sections' names
 }
@@ -112,9 +112,10 @@ func (b *benchmark) chooseSections(list string) error {
 // chooseTracers leaves out what is not here, and says so.
 func (b *benchmark) chooseTracers(only string) {
 	prefixes := strings.Split(only, ",")
-	for _, t := range tracers {
+	for i := range tracers {
+		t := &tracers[i]
 		wanted := slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(t.name, prefix) })
-		if !wanted && t.name != tracers[0].name {
+		if !wanted && t.name != untraced.name {
 			continue
 		}
 		if t.unavailable != nil {
@@ -133,8 +134,7 @@ func (b *benchmark) round(s *section, round int) {
 	if b.results[s.name] == nil {
 		b.results[s.name] = results{}
 	}
-	for i := range b.tracers {
-		t := &b.tracers[i]
+	for _, t := range b.tracers {
 		if !s.takes(t) {
 			continue
 		}
@@ -156,7 +156,7 @@ func (b *benchmark) text(took time.Duration) string {
 		s := &b.sections[i]
 		var names []string
 		for _, t := range b.tracers {
-			if s.takes(&t) {
+			if s.takes(t) {
 				names = append(names, t.name)
 			}
 		}
@@ -178,7 +178,7 @@ func (b *benchmark) explanations() []string {
 	return []string{
 		fmt.Sprintf("Medians of %d rounds in which each ran in turn, %v each, on %d CPUs (%s), Linux %s; %s over the loopback.",
 			b.rounds, b.duration, runtime.NumCPU(), processorName(), b.release, over),
-		"slower by: how much longer a transition of the load took than without a tracer.",
+		"slower by: how much longer a transition of the load took than right before, without a tracer.",
 		"kernel ns: what the tracer's BPF programs ran, by bpf_stats in a load of its own, for each transition that happened.",
 		"CPU µs: the process's CPU time, system calls included, by its CPU clock, for each transition that happened.",
 		"seen: lines of the load's transitions (of conns: of its connections' ends), of those that the kernel counted.",

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -49,7 +51,11 @@ func (w *words) bytes() []byte {
 	return bytes.Clone(w.all)
 }
 
-// start starts a tracer that writes to the given file.
+// Tracers are started by the main thread, as they are to end with it.
+func init() { runtime.LockOSThread() }
+
+// start starts a tracer that writes to the given file. It ends with this process
+// at the latest. It is to be called by the main goroutine.
 func start(command []string, out *os.File) (*running, error) {
 	others, err := programIDs()
 	if err != nil {
@@ -57,6 +63,7 @@ func start(command []string, out *os.File) (*running, error) {
 	}
 	r := &running{cmd: exec.Command(command[0], command[1:]...), others: others, ended: make(chan struct{})}
 	r.cmd.Stdout, r.cmd.Stderr = out, &r.stderr
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGINT} // when the thread that started it ends
 	r.begin = time.Now()
 	if err := r.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", command[0], err)

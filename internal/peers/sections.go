@@ -60,38 +60,37 @@ func rateSection(name, title string, rate float64) section {
 // statistics are taken.
 const kernelShare = 2
 
-// measureRate has the tracer write to a file while load is made at the rate. The
-// kernel's time is measured in a second load, as the kernel's clock of programs
-// costs something itself.
+// measureRate has the tracer write to a file while load is made at the rate, and
+// right before that makes the same load without it: what else the machine does
+// changes from minute to minute. The kernel's time is measured in another load,
+// as the kernel's clock of programs costs something itself.
 func (c *config) measureRate(t *tracer, rate float64) (m sample, err error) {
+	m = sample{}
+	var before float64 // transitions a second
+	if t != untraced {
+		alone, err := c.measureRate(untraced, rate)
+		if err != nil {
+			return nil, err
+		}
+		before = alone[keyRate]
+	}
 	s, err := c.begin(t)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	var first, second loaded
-	load := func(o loadOptions, did *loaded) func() error {
-		return func() error {
-			l, err := s.startLoad(s.ns, o)
-			if err == nil {
-				err = l.churn()
-			}
-			if err == nil {
-				*did, err = l.close()
-			}
-			return err
-		}
-	}
-	spent, err := s.during(load(loadOptions{rate: rate, duration: c.duration}, &first))
+	spent, err := s.during(s.loadOnce(loadOptions{rate: rate, duration: c.duration}, &first))
 	if err != nil {
 		return nil, err
 	}
-	m = sample{keyRate: spent.happened / first.Seconds}
-	if s.tracer == nil {
+	m[keyRate] = spent.happened / first.Seconds
+	if t == untraced {
 		return m, nil
 	}
+	m[keySlower] = before/m[keyRate] - 1
 	m[keyCPU] = microseconds(spent.cpu) / spent.happened
-	timed, err := s.duringTimed(load(loadOptions{rate: rate, duration: c.duration / kernelShare}, &second))
+	timed, err := s.duringTimed(s.loadOnce(loadOptions{rate: rate, duration: c.duration / kernelShare}, &second))
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +101,20 @@ func (c *config) measureRate(t *tracer, rate float64) (m sample, err error) {
 	happened := spent.happened + timed.happened
 	m[keySeen], m[keyLost], err = s.tally(happened, float64(2*(first.Connections+second.Connections)))
 	return m, err
+}
+
+// loadOnce makes load and says what it did.
+func (s *session) loadOnce(o loadOptions, did *loaded) func() error {
+	return func() error {
+		l, err := s.startLoad(s.ns, o)
+		if err == nil {
+			err = l.churn()
+		}
+		if err == nil {
+			*did, err = l.close()
+		}
+		return err
+	}
 }
 
 // tally ends the tracer, once its late lines have come, and gives the shares of

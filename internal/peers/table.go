@@ -86,15 +86,6 @@ func (r results) median(tracer, key string) float64 {
 	return median(values)
 }
 
-// value is what the table has in a column. How much slower the load was is how
-// much longer a transition took than without a tracer.
-func (r results) value(tracer, key string) float64 {
-	if key == keySlower {
-		return r.median(tracers[0].name, keyRate)/r.median(tracer, keyRate) - 1
-	}
-	return r.median(tracer, key)
-}
-
 // text is the section's table, with a line for each of the given tracers.
 func (s *section) text(r results, names []string) string {
 	rows := [][]string{{s.title}}
@@ -107,13 +98,10 @@ func (s *section) text(r results, names []string) string {
 	for _, name := range names {
 		row := []string{"  " + name}
 		for _, c := range s.columns {
-			v := r.value(name, c.key)
-			if name == tracers[0].name && c.key == keySlower {
-				v = unknown
-			}
+			v := r.median(name, c.key)
 			row = append(row, cell(v, c.format))
 			if c.ratio {
-				row = append(row, cell(v/r.value(baseline, c.key), ratio))
+				row = append(row, cell(v/r.median(baseline, c.key), ratio))
 			}
 		}
 		rows = append(rows, row)

@@ -101,6 +101,9 @@ var tracers = []tracer{
 	},
 }
 
+// untraced is the row without a tracer.
+var untraced = &tracers[0]
+
 // ours runs the tcpstates of this tree.
 func ours(args ...string) func(c *config) []string {
 	return func(c *config) []string { return append([]string{c.tcpstates}, args...) }
