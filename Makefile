@@ -52,6 +52,32 @@ test-kernels: ## run the kernel tests on other kernels, in emulated machines; KE
 bench: ## measure; as root, on the kernel too
 	$(GO) test -p 1 -run='^$$' -bench=. -benchmem ./internal/...
 
+# What tcpstates is measured beside.
+PEER_PACKAGES := libbpf-tools bpftrace
+# Flags of both, see go run ./internal/peers bench -help; for a quick look:
+# make bench-peers PEERS='-rounds 1 -duration 1s -sections storm,20k'
+PEERS ?=
+SOAK  ?=
+
+bench/%: FORCE
+	CGO_ENABLED=0 $(GO) build -o $@ ./internal/$*
+.PHONY: FORCE
+FORCE:
+
+.PHONY: deps-peers
+deps-peers: ## install the tracers that make bench-peers measures beside (Debian, Ubuntu)
+	apt-get update
+	apt-get install -y --no-install-recommends $(PEER_PACKAGES)
+
+.PHONY: bench-peers
+bench-peers: tcpstates bench/load bench/peers ## measure side by side with other tracers (root, an hour); PEERS="..." has flags
+	@{ test -x /usr/sbin/tcpstates && command -v bpftrace; } >/dev/null || $(MAKE) --no-print-directory deps-peers
+	bench/peers bench $(PEERS)
+
+.PHONY: soak
+soak: tcpstates bench/load bench/peers ## trace 100,000 connections and 10,000 more a second for ten minutes (root); SOAK="..." has flags
+	bench/peers soak $(SOAK)
+
 .PHONY: fuzz
 fuzz: ## look for inputs that break the decoder and the parsers, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzDecode -fuzztime=1m ./internal/wire
@@ -65,6 +91,7 @@ fuzz: ## look for inputs that break the decoder and the parsers, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzBlock -fuzztime=1m ./internal/record
 	$(GO) test -run='^$$' -fuzz=FuzzParseLayout -fuzztime=1m ./internal/probe
 	$(GO) test -run='^$$' -fuzz=FuzzTracker -fuzztime=1m ./internal/conn
+	$(GO) test -run='^$$' -fuzz=FuzzLines -fuzztime=1m ./internal/peers
 
 .PHONY: lint
 lint: ## look for what is badly formatted or suspicious
@@ -148,7 +175,7 @@ image-smoke: ## build the image and trace a connection in it (docker or podman)
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf tcpstates dist
+	rm -rf tcpstates dist bench
 
 .PHONY: help
 help: ## list the targets

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpstates/internal/event"
-	"tcpstates/internal/thread"
+	"tcpstates/internal/netns"
 )
 
 // Require skips the test where it may not trace. In CI nothing is skipped in
@@ -66,51 +66,17 @@ func Emulated() bool { return os.Getenv("KERNELTEST_EMULATED") != "" }
 
 // Netns is a network namespace of the test's own, with its loopback up. It
 // lives as long as the test.
-type Netns struct {
-	// Inode names the namespace as the kernel does.
-	Inode uint32
-	fd    int
-}
+type Netns struct{ *netns.Namespace }
 
 // NewNetns makes a network namespace.
 func NewNetns(t testing.TB) *Netns {
 	t.Helper()
-	ns := &Netns{fd: -1}
-	if err := thread.Run(ns.make); err != nil {
-		t.Fatalf("make a network namespace: %v", err)
-	}
-	t.Cleanup(func() { unix.Close(ns.fd) })
-	return ns
-}
-
-func (ns *Netns) make() (err error) {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return err
-	}
-	if ns.fd, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
-		return err
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(ns.fd, &st); err != nil {
-		return err
-	}
-	ns.Inode = uint32(st.Ino)
-	return linkUp("lo")
-}
-
-// linkUp does what "ip link set NAME up" does.
-func linkUp(name string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	ns, err := netns.New()
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	defer unix.Close(fd)
-	request, err := unix.NewIfreq(name)
-	if err != nil {
-		return err
-	}
-	request.SetUint16(unix.IFF_UP)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
+	t.Cleanup(ns.Close)
+	return &Netns{ns}
 }
 
 // SpreadPackets has the packets of the loopback handled on all CPUs, by
@@ -148,20 +114,14 @@ func spreadPackets(sysfs string) error {
 // starts do not.
 func (ns *Netns) Do(t testing.TB, f func()) {
 	t.Helper()
-	err := thread.Run(func() error {
-		if err := unix.Setns(ns.fd, unix.CLONE_NEWNET); err != nil {
-			return err
-		}
+	err := ns.Namespace.Do(func() error {
 		f()
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("enter the network namespace: %v", err)
+		t.Fatal(err)
 	}
 }
-
-// Path leads to the namespace as long as the test runs.
-func (ns *Netns) Path() string { return "/proc/self/fd/" + strconv.Itoa(ns.fd) }
 
 // Settle waits until no socket of the namespace is on its way from one state
 // to another: all are closed, or in TIME_WAIT.

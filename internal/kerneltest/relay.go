@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/netns"
 )
 
 // Relay joins two network namespaces, Client and Server, by a wire that takes
@@ -295,6 +297,6 @@ func setUpTUN(file int, local, peer netip.Addr) error {
 		unix.IoctlIfreq(fd, unix.SIOCSIFTXQLEN, request),
 		request.SetInet4Addr(local.AsSlice()), unix.IoctlIfreq(fd, unix.SIOCSIFADDR, request),
 		request.SetInet4Addr(peer.AsSlice()), unix.IoctlIfreq(fd, unix.SIOCSIFDSTADDR, request),
-		linkUp(name),
+		netns.LinkUp(name),
 	)
 }

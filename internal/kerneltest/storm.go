@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"tcpstates/internal/traffic"
 )
 
 // Storm opens and closes connections in the namespace from a thread a CPU, as
@@ -16,10 +16,10 @@ func Storm(t testing.TB, ns *Netns, connections int) {
 	t.Helper()
 	var threads sync.WaitGroup
 	workers := runtime.NumCPU()
-	for w := range workers {
+	for range workers {
 		threads.Go(func() {
 			ns.Do(t, func() {
-				if err := storm(w, connections/workers); err != nil {
+				if err := storm(connections / workers); err != nil {
 					t.Errorf("storm: %v", err)
 				}
 			})
@@ -29,37 +29,20 @@ func Storm(t testing.TB, ns *Netns, connections int) {
 }
 
 // storm runs the connections of one worker.
-func storm(worker, connections int) error {
-	listener, to, err := listenAnywhere()
+func storm(connections int) (err error) {
+	source, err := traffic.NewSource(false)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(listener)
-	for i := range connections {
-		// A new destination now and then, because each has only as many
-		// client ports, and TIME_WAIT keeps them.
-		n := i >> 12
-		to.Addr = [4]byte{127, byte(77 + worker), byte(n >> 8), byte(n)}
-		if err := connectAndClose(listener, to, i); err != nil {
+	defer func() { err = errors.Join(err, source.Close()) }()
+	for range connections {
+		c, err := source.Open()
+		if err != nil {
+			return err
+		}
+		if _, err := c.Close(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// connectAndClose makes the i-th connection.
-func connectAndClose(listener int, to *unix.SockaddrInet4, i int) error {
-	client, server, err := connectTo(listener, to)
-	if err != nil {
-		return err
-	}
-	first, second := client, server
-	switch i % 4 {
-	case 0:
-		reset := unix.Linger{Onoff: 1}
-		err = unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &reset)
-	case 1, 3:
-		first, second = server, client
-	}
-	return errors.Join(err, unix.Close(first), unix.Close(second))
 }

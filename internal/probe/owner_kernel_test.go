@@ -410,7 +410,7 @@ func TestManySocketsAreSeeded(t *testing.T) {
 	if want := 2*connections + 1; len(ours) != want {
 		t.Errorf("%d sockets found in the namespace, want %d", len(ours), want)
 	}
-	open.Close()
+	open.Close(t)
 	ns.Settle(t)
 	for _, e := range of(ns, c.end(t)) {
 		if e.Owner.PID != uint32(os.Getpid()) {
