@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"tcpstates/internal/event"
@@ -70,10 +69,7 @@ type Options struct {
 // Tracer is a pipeline.Source of live events. Read and Pending belong to one
 // goroutine; Stop may be called from any other.
 type Tracer struct {
-	objects *ebpf.Collection
-	// The links are kept because one that is garbage-collected detaches its
-	// program without a word.
-	links     []link.Link
+	programs
 	transport transport
 	choice    Choice
 	clock     Clock
@@ -82,11 +78,6 @@ type Tracer struct {
 	resets    resetNames
 	refused   error
 	undecided []string
-
-	// How often the kernel had not run the first program when the trace began,
-	// and when it ended: nil until then.
-	missesBefore uint64
-	missesAtEnd  atomic.Pointer[uint64]
 
 	unread   bool   // the transport had nothing more to give
 	sinceAsk int    // records since the losses were last asked for
@@ -244,14 +235,14 @@ func (t *Tracer) Pending() bool { return t.transport.pending() }
 // readLoss fills e with the losses since the last call, and returns false if
 // there were none.
 func (t *Tracer) readLoss(e *event.Event) (bool, error) {
-	c, err := t.counts()
-	if err != nil || c.Lost == t.lost {
+	lost, err := t.lostSoFar()
+	if err != nil || lost == t.lost {
 		return false, err
 	}
 	t.clock.Sync()
 	now := monotonic()
-	*e = event.Event{Kind: event.KindLost, Ktime: now, Wall: t.clock.Wall(now), Lost: c.Lost - t.lost}
-	t.lost = c.Lost
+	*e = event.Event{Kind: event.KindLost, Ktime: now, Wall: t.clock.Wall(now), Lost: lost - t.lost}
+	t.lost = lost
 	return true, nil
 }
 
@@ -268,15 +259,7 @@ func (t *Tracer) Stop() { t.stopOnce.Do(t.stop) }
 
 func (t *Tracer) stop() {
 	t.stopped.Store(true)
-	if t.setStarted(0) == nil { // what they miss while they are detached is no loss
-		if misses, err := t.misses(); err == nil {
-			t.missesAtEnd.Store(&misses)
-		}
-	}
-	_ = t.detach() // errors leave nothing to do: the programs go with the process
-	// A program may still be running on another CPU: then its record is in the
-	// buffer.
-	awaitPrograms()
+	t.end(t.first())
 	if t.transport != nil {
 		_ = t.transport.flush()
 	}
