@@ -98,11 +98,9 @@ func Open(o Options) (*Tracer, error) {
 	if o.BufferSize == 0 {
 		o.BufferSize = DefaultBufferSize
 	}
-	list := NewList(&o)
-	if o.TypesFile != "" {
-		if _, err := list.KernelTypes(); err != nil {
-			return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
-		}
+	list, err := listFor(&o)
+	if err != nil {
+		return nil, err
 	}
 	t, err := loadBest(list, &o)
 	if err != nil {
@@ -113,6 +111,17 @@ func Open(o Options) (*Tracer, error) {
 		return nil, list.Diagnose(err)
 	}
 	return t, nil
+}
+
+// listFor is NewList, with the TypesFile read if there is one.
+func listFor(o *Options) (*feature.List, error) {
+	list := NewList(o)
+	if o.TypesFile != "" {
+		if _, err := list.KernelTypes(); err != nil {
+			return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
+		}
+	}
+	return list, nil
 }
 
 // loadBest loads the best backend of those that the options allow whose programs

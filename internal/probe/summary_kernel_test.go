@@ -1,0 +1,229 @@
+package probe
+
+import (
+	"math/bits"
+	"testing"
+	"time"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/filter"
+	"tcpstates/internal/kerneltest"
+	"tcpstates/internal/pipeline"
+	"tcpstates/internal/summary"
+)
+
+// openSummary begins a summary that ends with the test at the latest.
+func openSummary(t testing.TB, o Options) *Summary {
+	t.Helper()
+	s, err := OpenSummary(o)
+	if err != nil {
+		t.Fatalf("summary: %v", err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// counted is what the summary has counted.
+func counted(t testing.TB, s *Summary) *Counted {
+	t.Helper()
+	c := &Counted{}
+	if err := s.Counted(c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// transitionsOf is how many were counted in all.
+func transitionsOf(c *Counted) (n uint64) {
+	for from := range c.Transitions {
+		for _, count := range c.Transitions[from] {
+			n += count
+		}
+	}
+	return n
+}
+
+// side is a trace that stands beside a summary, and keeps all of it.
+type side struct {
+	*Tracer
+	done   chan error
+	events []event.Event
+}
+
+func traceBeside(t testing.TB, o Options) *side {
+	t.Helper()
+	o.Clock, o.BufferSize = kerneltest.SteadyClock{}, 256<<20
+	tracer, err := Open(o)
+	if err != nil {
+		t.Fatalf("trace: %v", err)
+	}
+	s := &side{Tracer: tracer, done: make(chan error, 1)}
+	go func() {
+		_, err := pipeline.Run(tracer, nil, s, 0)
+		s.done <- err
+	}()
+	t.Cleanup(func() { tracer.Close() })
+	return s
+}
+
+func (s *side) Start(event.Start) error { return nil }
+func (s *side) Flush() error            { return nil }
+func (s *side) Stop(event.Stop) error   { return nil }
+func (s *side) Write(e *event.Event) error {
+	if !isOfLess(e) {
+		s.events = append(s.events, *e)
+	}
+	return nil
+}
+
+// exact is what a summary is compared with: all that a trace has told, in the same
+// terms.
+type exact struct {
+	ends        told
+	transitions [states][states]uint64
+	connect     Times
+	rtt         Times
+	inState     [states]Times
+}
+
+// bucketOf is where a duration belongs.
+func bucketOf(d time.Duration) int { return bits.Len64(uint64(d) >> FirstBound) }
+
+// exactly judges events as a Tracker does that follows no minisocks, and sums them up by
+// the rules of package summary.
+func exactly(t testing.TB, events []event.Event) *exact {
+	t.Helper()
+	x := &exact{ends: told{}}
+	for i := range events {
+		if e := &events[i]; e.Kind == event.KindTransition {
+			x.transitions[e.OldState][e.NewState]++
+		}
+	}
+	put := func(times *Times, d time.Duration) {
+		if d > 0 {
+			times[bucketOf(d)]++
+		}
+	}
+	track(t, events, func(e *event.Event) error {
+		if e.Kind != event.KindConn {
+			return nil
+		}
+		x.ends[tellEnd(e)]++
+		if e.Role == event.RoleListener {
+			return nil
+		}
+		put(&x.connect, e.Handshake.Connect)
+		if e.Role == event.RoleServer && !e.Handshake.Estimate {
+			put(&x.rtt, e.Handshake.RTT)
+		}
+		for state := event.Established; state < states; state++ {
+			bookkeeping := state == event.SynRecv && e.Role == event.RoleServer && e.Handshake.Way != event.WayFastOpen
+			orphan := state == event.FinWait2 && e.OldState == state && e.NewState == event.Close && e.End.Reason == event.ReasonNone
+			if !bookkeeping && !orphan && state != event.TimeWait {
+				put(&x.inState[state], e.Times[state])
+			}
+		}
+		return nil
+	})
+	return x
+}
+
+// requireAgreement compares the numbers, and the percentiles, which may differ by a
+// bucket.
+func requireAgreement(t testing.TB, want *exact, c *Counted) {
+	t.Helper()
+	requireSameEnds(t, want.ends, countedEnds(c.Ends))
+	for from := range want.transitions {
+		for to, n := range want.transitions[from] {
+			if got := c.Transitions[from][to]; got != n {
+				t.Errorf("%v>%v happened %d times, and was counted %d times", event.State(from), event.State(to), n, got)
+			}
+		}
+	}
+	agree := func(what string, want, got *Times) {
+		t.Helper()
+		a, b := summary.Buckets(*want), summary.Buckets(*got)
+		if total(want) != total(got) {
+			t.Errorf("%s: %d times, and %d were counted", what, total(want), total(got))
+			return
+		}
+		for _, p := range []float64{50, 90, 99, 100} {
+			if a, b := a.Percentile(p), b.Percentile(p); total(want) > 0 && (a < b-1 || a > b+1) {
+				t.Errorf("%s: %v%% are below %v, and below %v by the count", what, p, summary.Bound(a), summary.Bound(b))
+			}
+		}
+	}
+	agree("connect", &want.connect, &c.Connect)
+	agree("handshake", &want.rtt, &c.RTT)
+	for state := event.Established; state < states; state++ {
+		agree(state.String(), &want.inState[state], &c.InState[state])
+	}
+	if c.Unsorted != 0 {
+		t.Errorf("%d ends were not sorted", c.Unsorted)
+	}
+}
+
+func total(times *Times) (n uint64) {
+	for _, in := range times {
+		n += in
+	}
+	return n
+}
+
+// beside runs something in a namespace, traced and counted side by side, and compares.
+func beside(t *testing.T, o Options, run func(ns *kerneltest.Netns)) *Counted {
+	t.Helper()
+	ns := kerneltest.NewNetns(t)
+	o.Filter.Netns = numbers(false, ns.Inode)
+	s := openSummary(t, o)
+	exact := traceBeside(t, o)
+	run(ns)
+	ns.Settle(t)
+	exact.Tracer.Stop()
+	s.Stop()
+	if err := <-exact.done; err != nil {
+		t.Fatalf("trace: %v", err)
+	}
+	for name, totals := range map[string]func() (Totals, error){"trace": exact.Totals, "summary": s.Totals} {
+		account, err := totals()
+		if err != nil || account.Missed != 0 || account.Lost != 0 || account.Gaps != 0 {
+			t.Errorf("the account of the %s is %+v, %v", name, account, err)
+		}
+		t.Logf("%s: %+v", name, account)
+	}
+	c := counted(t, s)
+	if transitionsOf(c) == 0 {
+		t.Error("nothing was counted")
+	}
+	requireAgreement(t, exactly(t, exact.events), c)
+	return c
+}
+
+// TestSummaryAgrees counts what a trace tells, of the same sockets. More ways to end are
+// in package conn.
+func TestSummaryAgrees(t *testing.T) {
+	kerneltest.Require(t)
+	for _, scenario := range kerneltest.Scenarios {
+		t.Run(scenario.Name, func(t *testing.T) {
+			beside(t, Options{}, func(ns *kerneltest.Netns) { ns.Do(t, func() { scenario.Run(t, ns) }) })
+		})
+	}
+}
+
+// TestSummaryOfStorm has transitions interrupt the programs, which must miss none.
+func TestSummaryOfStorm(t *testing.T) {
+	kerneltest.Require(t)
+	for name, o := range map[string]Options{
+		"in slots": {},
+		// Children must inherit who opened their listener.
+		"in socket storage": {Filter: filter.Lowered{PIDs: numbers(true, 1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const connections = 20_000
+			c := beside(t, o, func(ns *kerneltest.Netns) { kerneltest.Storm(t, ns, connections) })
+			if n := c.Transitions[event.Close][event.SynSent]; n != connections {
+				t.Errorf("%d connects were counted of %d", n, connections)
+			}
+		})
+	}
+}
