@@ -175,6 +175,11 @@ func (r *run) begin() error {
 		r.lookAround()
 	}
 	r.noteSockets()
+	return r.beReady()
+}
+
+// beReady gives up privileges, and says that tracing has begun.
+func (r *run) beReady() error {
 	if r.flags.readyFile == "" {
 		return r.dropPrivileges()
 	}

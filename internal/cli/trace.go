@@ -143,11 +143,17 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	if err != nil {
 		return errors.Join(err, recorder.breakOff(a.clock.Now()))
 	}
-	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
-		fmt.Fprintln(a.stderr) // Ctrl-C has left its ^C on the line
-	}
+	a.leaveLine(ctx)
 	run.tell(show, stop)
 	return nil
+}
+
+// leaveLine begins a new line on a terminal where a signal has ended the trace: Ctrl-C has
+// left its ^C on this one.
+func (a *app) leaveLine(ctx context.Context) {
+	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
+		fmt.Fprintln(a.stderr)
+	}
 }
 
 // options are those of the trace that the flags ask for.
@@ -213,21 +219,25 @@ func header(source tracer) string {
 
 // account tells in a sentence how much of what happened was shown.
 func account(what string, stop event.Stop) string {
-	text := fmt.Sprintf("%d %s, %d events lost in the buffer, ", stop.Shown, what, stop.Lost)
-	if stop.MissedUnknown {
-		text += "and nobody knows how many missed by recursion"
-	} else {
-		text += fmt.Sprintf("%d missed by recursion", stop.Missed)
-	}
-	if stop.Gaps > 0 {
-		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
-			"this kernel did not run the programs for all of them", stop.Gaps)
-	}
+	text := fmt.Sprintf("%d %s, %d events lost in the buffer, ", stop.Shown, what, stop.Lost) + missedAndGaps(stop)
 	if stop.Evicted > 0 {
 		text += fmt.Sprintf("; %d connections forgotten, see --max-conns", stop.Evicted)
 	}
 	if stop.Unfollowed > 0 {
 		text += fmt.Sprintf("; %d TIME_WAIT not followed to their end, see --max-conns", stop.Unfollowed)
+	}
+	return text
+}
+
+// missedAndGaps tells what the programs have not seen.
+func missedAndGaps(stop event.Stop) string {
+	text := fmt.Sprintf("%d missed by recursion", stop.Missed)
+	if stop.MissedUnknown {
+		text = "and nobody knows how many missed by recursion"
+	}
+	if stop.Gaps > 0 {
+		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
+			"this kernel did not run the programs for all of them", stop.Gaps)
 	}
 	return text
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
-	"golang.org/x/sys/unix"
 
 	"tcpstates/bpf"
 	"tcpstates/internal/event"
@@ -99,6 +98,9 @@ func onlyFull(missing *feature.Missing) error {
 	}
 }
 
+// cloned is BPF_F_CLONE of include/uapi/linux/bpf.h, which other systems have no name for.
+const cloned = 1 << 9
+
 func (s *Summary) load(list *feature.List, full *backend, o Options) error {
 	_ = rlimit.RemoveMemlock() // as in Tracer.load
 
@@ -116,7 +118,7 @@ func (s *Summary) load(list *feature.List, full *backend, o Options) error {
 	filters.prepare(spec, &settings)
 	s.undecided = filters.undecided
 	if o.Filter.PIDs == nil { // no child need inherit who opened its listener
-		spec.Maps["trails"].Flags &^= unix.BPF_F_CLONE
+		spec.Maps["trails"].Flags &^= cloned
 	}
 	if err := spec.Variables["setting"].Set(settings); err != nil {
 		return fmt.Errorf("set the constants of the programs: %w", err)

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/feature"
+	"tcpstates/internal/golden"
+	"tcpstates/internal/kerneltest"
+	"tcpstates/internal/privilege"
+	"tcpstates/internal/probe"
+)
+
+// fakeCounter has counted already.
+type fakeCounter struct {
+	counted   probe.Counted
+	totals    probe.Totals
+	undecided []string
+	options   probe.Options
+	err       error
+	stopped   bool
+	readings  int
+}
+
+func (f *fakeCounter) Backend() string     { return "fake" }
+func (f *fakeCounter) Undecided() []string { return f.undecided }
+func (f *fakeCounter) Stop()               { f.stopped = true }
+func (f *fakeCounter) Close() error        { return nil }
+func (f *fakeCounter) Counted(c *probe.Counted) error {
+	*c = f.counted
+	c.Ends = append([]probe.Ended(nil), f.counted.Ends...)
+	f.readings++
+	return nil
+}
+func (f *fakeCounter) Totals() (probe.Totals, error) {
+	if !f.stopped {
+		return probe.Totals{}, errors.New("it counts still")
+	}
+	return f.totals, nil
+}
+
+// someCounts have ends of several kinds.
+func someCounts() probe.Counted {
+	var c probe.Counted
+	c.Transitions[event.Close][event.SynSent] = 12
+	c.Transitions[event.SynSent][event.Established] = 11
+	c.Transitions[event.SynSent][event.Close] = 1
+	c.Connect[7], c.Connect[9] = 10, 1
+	c.InState[event.SynSent] = c.Connect
+	end := func(n uint64, from event.State, reported bool, facts event.Facts) {
+		facts.SegsOut = 1
+		c.Ends = append(c.Ends, probe.Ended{N: n, Reported: reported, Event: event.Event{
+			Kind: event.KindTransition, OldState: from, NewState: event.Close, Facts: facts, Local: netip.MustParseAddrPort("127.0.0.1:1"),
+		}})
+	}
+	end(5, event.LastAck, false, event.Facts{Flags: event.AllAcked, Shutdown: 3})
+	end(3, event.FinWait2, false, event.Facts{Flags: event.Done | event.Dead, Shutdown: 3})
+	end(2, event.FinWait2, false, event.Facts{Flags: event.Dead, Shutdown: 3})
+	end(1, event.SynSent, false, event.Facts{Err: uint16(event.ECONNREFUSED), Flags: event.GotReset})
+	end(1, event.Established, true, event.Facts{Flags: event.Unread, Shutdown: 3})
+	end(1, event.SynRecv, false, event.Facts{Flags: event.NoFile}) // never was one
+	end(1, event.Listen, false, event.Facts{})
+	c.Unsorted = 1
+	return c
+}
+
+// countOn runs the command on a fake kernel that counts.
+func countOn(t *testing.T, f *fakeCounter, stdout io.Writer, args ...string) (code int, stderr string) {
+	t.Helper()
+	var said shared
+	a := &app{
+		stdin: strings.NewReader(""), stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
+		drop:   func(privilege.Needs) (privilege.Report, error) { return privilege.Report{}, nil },
+		become: func(privilege.User) error { return nil },
+		open: func(probe.Options) (tracer, seeder, error) {
+			t.Error("a trace of events was begun")
+			return nil, nil, errors.New("no")
+		},
+		openSummary: func(o probe.Options) (kernelCounter, error) { f.options = o; return f, f.err },
+	}
+	code = a.run(t.Context(), append([]string{"--summary", "--in-kernel"}, args...))
+	return code, said.text.String()
+}
+
+func TestCountsGoToStdout(t *testing.T) {
+	var out bytes.Buffer
+	f := &fakeCounter{counted: someCounts(), totals: probe.Totals{Missed: 1, Gaps: 2}}
+	code, said := countOn(t, f, &out, "--duration", "1ms", "-L", "80", "-4")
+	golden.Check(t, "../../testdata/golden/in-kernel.txt", out.String())
+	want := "tcpstates: counting in the kernel with fake\n" +
+		"tcpstates: 24 transitions counted, 1 missed by recursion; 2 times a socket's transitions had a gap: " +
+		"this kernel did not run the programs for all of them\n"
+	if code != 0 || said != want {
+		t.Errorf("exit code %d, stderr %q, want %q", code, said, want)
+	}
+	if !f.options.Filter.LocalPorts.Set.Has(80) || f.options.Filter.Family != event.IPv4 {
+		t.Errorf("the filters did not reach the kernel: %+v", f.options.Filter)
+	}
+}
+
+// TestCountsSoFar prints them before the end, too.
+func TestCountsSoFar(t *testing.T) {
+	var out bytes.Buffer
+	f := &fakeCounter{counted: someCounts()}
+	code, said := countOn(t, f, &out, "--every", "1ms", "--duration", "100ms")
+	if n := strings.Count(out.String(), "summary: "); code != 0 || n < 2 || n != f.readings {
+		t.Errorf("exit code %d, %d summaries of %d readings, stderr %q", code, n, f.readings, said)
+	}
+}
+
+func TestNobodyReadsTheCounts(t *testing.T) {
+	code, said := countOn(t, &fakeCounter{}, broken{syscall.EPIPE}, "--duration", "1ms")
+	if code != 0 || strings.Count(said, "\n") != 1 {
+		t.Errorf("exit code %d, stderr %q", code, said)
+	}
+	code, said = countOn(t, &fakeCounter{}, broken{syscall.ENOSPC}, "--duration", "1ms")
+	if code != exitFailed || !strings.HasSuffix(said, "no space left on device\n") {
+		t.Errorf("exit code %d, stderr %q", code, said)
+	}
+}
+
+func TestFiltersThatNobodyWouldDecide(t *testing.T) {
+	code, said := countOn(t, &fakeCounter{undecided: []string{"laddr"}}, &bytes.Buffer{}, "--laddr", "10.0.0.0/8")
+	want := "tcpstates: --laddr with --in-kernel: the kernel cannot decide that, and no event leaves it: leave out --in-kernel\n"
+	if code != exitUsage || said != want {
+		t.Errorf("exit code %d, stderr %q, want %q", code, said, want)
+	}
+}
+
+func TestKernelThatCannotCount(t *testing.T) {
+	code, said := countOn(t, &fakeCounter{err: &feature.Missing{What: "it has no storage", Err: unix.EPERM}}, &bytes.Buffer{})
+	if code != exitCannot || said != "tcpstates: it has no storage\n" {
+		t.Errorf("exit code %d, stderr %q", code, said)
+	}
+}
+
+// TestCountsOfThisKernel has the built command count a refused connect.
+func TestCountsOfThisKernel(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	out, err := os.Create(t.TempDir() + "/out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	l := startLive(t, out, "--summary", "--in-kernel", "--netns", fmt.Sprint("/proc/", os.Getpid())+strings.TrimPrefix(ns.Path(), "/proc/self"))
+	ns.Do(t, func() {
+		if _, err := net.Dial("tcp4", "127.0.0.1:9"); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("connect: %v", err)
+		}
+	})
+	said := l.end(t)
+	text, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"summary: 1 connection ended, 1 failed\n  refused ", "\n  in SYN_SENT ", "\n  SYN_SENT    -> CLOSE                  1\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if !strings.HasSuffix(said, "tcpstates: 2 transitions counted, 0 missed by recursion\n") {
+		t.Errorf("stderr is %q", said)
+	}
+}
