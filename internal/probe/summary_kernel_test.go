@@ -1,10 +1,16 @@
 package probe
 
 import (
+	"fmt"
+	"io"
 	"math/bits"
+	"os"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"tcpstates/bpf"
 	"tcpstates/internal/event"
 	"tcpstates/internal/filter"
 	"tcpstates/internal/kerneltest"
@@ -274,5 +280,108 @@ func TestSummaryOfInterrupts(t *testing.T) {
 				t.Error("no program was interrupted: the storm tests nothing")
 			}
 		})
+	}
+}
+
+// TestSummaryFilters has one connection, of which both ends are in this process, and looks
+// at who is counted.
+func TestSummaryFilters(t *testing.T) {
+	kerneltest.Require(t)
+	const serverPort, clientPort = 40000, 50000
+	self := uint32(os.Getpid())
+	for _, test := range []struct {
+		name                     string
+		filter                   filter.Lowered
+		client, server, listener uint64
+	}{
+		{"none", filter.Lowered{}, 1, 1, 1},
+		{"this process", filter.Lowered{PIDs: numbers(false, self)}, 1, 1, 1},
+		{"another process", filter.Lowered{PIDs: numbers(false, 1)}, 0, 0, 0},
+		{"all others", filter.Lowered{PIDs: numbers(true, self)}, 0, 0, 0},
+		{"this user", filter.Lowered{UIDs: numbers(false, uint32(os.Getuid()))}, 1, 1, 1},
+		{"another user", filter.Lowered{UIDs: numbers(false, 12345)}, 0, 0, 0},
+		{"the server's port", filter.Lowered{LocalPorts: ports(false, serverPort)}, 0, 1, 1},
+		{"the server's port from outside", filter.Lowered{RemotePorts: ports(false, serverPort)}, 1, 0, 0},
+		{"the client's port, which is known late", filter.Lowered{LocalPorts: ports(false, clientPort)}, 1, 0, 0},
+		{"another than the client's", filter.Lowered{LocalPorts: ports(true, clientPort)}, 0, 1, 1},
+		{"IPv6", filter.Lowered{Family: event.IPv6}, 0, 0, 0},
+		{"an address", filter.Lowered{RemoteAddrs: addrs(false, "127.0.0.0/8")}, 1, 1, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ns := kerneltest.NewNetns(t)
+			ns.Sysctl(t, "net/ipv4/ip_local_port_range", fmt.Sprint(clientPort, clientPort))
+			test.filter.Netns = numbers(false, ns.Inode)
+			s := openSummary(t, Options{Filter: test.filter})
+			ns.Do(t, func() {
+				l := kerneltest.Listen(t, "tcp4", fmt.Sprint("127.0.0.1:", serverPort))
+				client, server := kerneltest.Connect(t, l)
+				client.Close()
+				_, _ = io.Copy(io.Discard, server)
+				server.Close()
+				l.Close()
+			})
+			ns.Settle(t)
+			s.Stop()
+			c := counted(t, s)
+			closed := uint64(0)
+			for from := range c.Transitions {
+				closed += c.Transitions[from][event.Close]
+			}
+			got := [...]uint64{
+				c.Transitions[event.Close][event.SynSent], c.Transitions[event.SynSent][event.Established],
+				c.Transitions[event.Listen][event.SynRecv], c.Transitions[event.SynRecv][event.Established],
+				c.Transitions[event.Close][event.Listen], closed,
+			}
+			want := [...]uint64{test.client, test.client, test.server, test.server, test.listener, test.client + test.server + test.listener}
+			if got != want {
+				t.Errorf("clients, servers, listeners and ends: %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestSummaryOfManySockets has more of them open than can all have a slot of their own:
+// by the birthday paradox some hundred have none.
+func TestSummaryOfManySockets(t *testing.T) {
+	kerneltest.Require(t)
+	const sockets, times = 5000, 2
+	ns := kerneltest.NewNetns(t)
+	s := openSummary(t, Options{Filter: filter.Lowered{Netns: numbers(false, ns.Inode)}})
+	ns.Do(t, func() {
+		for range times {
+			var fds []int
+			for range sockets {
+				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+				if err == nil {
+					fds = append(fds, fd)
+					err = unix.Listen(fd, 1)
+				}
+				if err != nil {
+					t.Error(err)
+					break
+				}
+			}
+			for _, fd := range fds {
+				unix.Close(fd)
+			}
+		}
+	})
+	s.Stop()
+	account := requireNoneMissed(t, "summary", s.Totals)
+	c := counted(t, s)
+	opened, closed := c.Transitions[event.Close][event.Listen], c.Transitions[event.Listen][event.Close]
+	if opened != sockets*times || closed != opened || account.Gaps != 0 {
+		t.Errorf("%d listeners were counted, %d of them closed, with %d gaps; there were %d", opened, closed, account.Gaps, sockets*times)
+	}
+	var key uint32
+	var trail bpf.SummaryTrail
+	var taken int
+	for all := s.objects.Maps["slots"].Iterate(); all.Next(&key, &trail); {
+		if trail.Sk != 0 {
+			taken++
+		}
+	}
+	if taken >= sockets || taken < sockets/2 {
+		t.Errorf("%d slots were taken by %d sockets: no two of them were of the same", taken, sockets)
 	}
 }
