@@ -59,8 +59,8 @@ type app struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	open           func(probe.Options) (tracer, seeder, error)
-	// openSummary is probe.OpenSummary.
-	openSummary func(probe.Options) (kernelCounter, error)
+	// loadSummary is probe.LoadSummary.
+	loadSummary func(probe.Options) (kernelCounter, error)
 	clock       *clock
 	// exit is os.Exit.
 	exit func(code int)
@@ -109,7 +109,7 @@ func Main() int {
 				return snapshot.Seed(t.Lives(), o.PIDNamespace, found)
 			}, nil
 		},
-		openSummary:    func(o probe.Options) (kernelCounter, error) { return asCounter(probe.OpenSummary(o)) },
+		loadSummary:    func(o probe.Options) (kernelCounter, error) { return asCounter(probe.LoadSummary(o)) },
 		clock:          newClock(),
 		exit:           os.Exit,
 		sockets:        snapshot.List,

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -10,7 +12,7 @@ import (
 
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
-	"tcpstates/internal/pipeline"
+	"tcpstates/internal/filter"
 	"tcpstates/internal/probe"
 	"tcpstates/internal/summary"
 )
@@ -21,6 +23,8 @@ type kernelCounter interface {
 	Backend() string
 	// Undecided are the filters that it does not decide.
 	Undecided() []string
+	// Start has it begin.
+	Start() error
 	Counted(*probe.Counted) error
 	Totals() (probe.Totals, error)
 	Stop()
@@ -53,7 +57,7 @@ func (f *transitionsFlags) checkInKernel(flags *pflag.FlagSet) (err error) {
 }
 
 // checkCountable refuses filters that the kernel does not decide, as nobody else does.
-func (f *transitionsFlags) checkCountable(rest []string) error {
+func (f *traceFlags) checkCountable(rest []string) error {
 	if f.tree && len(rest) > 0 && slices.Contains(rest, "pid") {
 		rest = []string{"tree"}
 	}
@@ -61,6 +65,23 @@ func (f *transitionsFlags) checkCountable(rest []string) error {
 		return nil
 	}
 	return usagef("--%s with --in-kernel: the kernel cannot decide that, and no event leaves it: leave out --in-kernel", rest[0])
+}
+
+// loadCounter loads what counts in the kernel, for filters of which those of rest are not
+// lowered.
+func (a *app) loadCounter(flags *traceFlags, lowered filter.Lowered, rest []string, pidns uint32) (kernelCounter, error) {
+	if err := flags.checkCountable(rest); err != nil {
+		return nil, err
+	}
+	source, err := a.loadSummary(probe.Options{Filter: lowered, PIDNamespace: pidns, TypesFile: flags.btf})
+	if err != nil {
+		a.explain(&flags.viewFlags, err)
+		return nil, err
+	}
+	if err := flags.checkCountable(source.Undecided()); err != nil {
+		return nil, errors.Join(err, source.Close())
+	}
+	return source, nil
 }
 
 // countInKernel has the kernel make the summary, until the trace ends.
@@ -77,16 +98,13 @@ func (a *app) countInKernel(ctx context.Context, flags *transitionsFlags, set *p
 		return err
 	}
 	lowered, rest := filters.Lower()
-	if err := flags.checkCountable(rest); err != nil {
-		return err
-	}
-	source, err := a.openSummary(probe.Options{Filter: lowered, PIDNamespace: pidns, TypesFile: flags.btf})
+	source, err := a.loadCounter(&flags.traceFlags, lowered, rest, pidns)
 	if err != nil {
-		a.explain(&flags.viewFlags, err)
 		return err
 	}
 	defer source.Close()
-	if err := flags.checkCountable(source.Undecided()); err != nil {
+	if err := source.Start(); err != nil {
+		a.explain(&flags.viewFlags, err)
 		return err
 	}
 	if err := a.changeUser(&flags.traceFlags); err != nil {
@@ -120,35 +138,42 @@ func (a *app) tellCounts(ctx context.Context, source kernelCounter, every time.D
 	for {
 		select {
 		case <-due:
-			if _, err := a.printCounts(source); err != nil {
+			if _, err := a.printCounts(source, a.stdout); err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			source.Stop()
 			a.leaveLine(ctx)
-			counted, err := a.printCounts(source)
-			if err != nil {
-				return err
-			}
-			totals, err := source.Totals()
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(a.stderr, "tcpstates: "+accountOfCounts(counted, totals))
-			return nil
+			return a.accountForCounts(source, a.stdout)
 		}
 	}
 }
 
-// printCounts prints the summary, which is the data here, and gives what it is of.
-func (a *app) printCounts(source kernelCounter) (*probe.Counted, error) {
+// accountForCounts tells what was counted, and accounts for it.
+func (a *app) accountForCounts(source kernelCounter, out io.Writer) error {
+	counted, err := a.printCounts(source, out)
+	if err != nil {
+		return err
+	}
+	totals, err := source.Totals()
+	if err != nil {
+		return err
+	}
+	stop := event.Stop{Missed: totals.Missed, Gaps: totals.Gaps}
+	fmt.Fprintf(a.stderr, "tcpstates: %d transitions counted, %s\n", counted.Sum(), missedAndGaps(stop))
+	return nil
+}
+
+// printCounts prints the summary, and gives what it is of.
+func (a *app) printCounts(source kernelCounter, out io.Writer) (*probe.Counted, error) {
 	var counted probe.Counted
 	if err := source.Counted(&counted); err != nil {
 		return nil, err
 	}
-	text := summaryOf(&counted).AppendText(nil, widthOf(a.stdout)())
-	_, err := a.stdout.Write(text)
-	return &counted, pipeline.Writing(err)
+	if _, err := out.Write(summaryOf(&counted).AppendText(nil, widthOf(out)())); err != nil {
+		return nil, fmt.Errorf("write the summary: %w", err)
+	}
+	return &counted, nil
 }
 
 // summaryOf judges what was counted.
@@ -166,16 +191,4 @@ func summaryOf(c *probe.Counted) *summary.Counted {
 	}
 	s.AddOther(c.Unsorted)
 	return s
-}
-
-// accountOfCounts tells in a sentence how much of what happened was counted.
-func accountOfCounts(c *probe.Counted, totals probe.Totals) string {
-	n := uint64(0)
-	for from := range c.Transitions {
-		for _, count := range c.Transitions[from] {
-			n += count
-		}
-	}
-	stop := event.Stop{Missed: totals.Missed, MissedUnknown: totals.MissedUnknown, Gaps: totals.Gaps}
-	return fmt.Sprintf("%d transitions counted, ", n) + missedAndGaps(stop)
 }

@@ -29,12 +29,14 @@ type fakeCounter struct {
 	undecided []string
 	options   probe.Options
 	err       error
+	started   bool
 	stopped   bool
 	readings  int
 }
 
 func (f *fakeCounter) Backend() string     { return "fake" }
 func (f *fakeCounter) Undecided() []string { return f.undecided }
+func (f *fakeCounter) Start() error        { f.started = true; return nil }
 func (f *fakeCounter) Stop()               { f.stopped = true }
 func (f *fakeCounter) Close() error        { return nil }
 func (f *fakeCounter) Counted(c *probe.Counted) error {
@@ -44,8 +46,8 @@ func (f *fakeCounter) Counted(c *probe.Counted) error {
 	return nil
 }
 func (f *fakeCounter) Totals() (probe.Totals, error) {
-	if !f.stopped {
-		return probe.Totals{}, errors.New("it counts still")
+	if !f.started || !f.stopped {
+		return probe.Totals{}, errors.New("it has not counted, or counts still")
 	}
 	return f.totals, nil
 }
@@ -87,7 +89,7 @@ func countOn(t *testing.T, f *fakeCounter, stdout io.Writer, args ...string) (co
 			t.Error("a trace of events was begun")
 			return nil, nil, errors.New("no")
 		},
-		openSummary: func(o probe.Options) (kernelCounter, error) { f.options = o; return f, f.err },
+		loadSummary: func(o probe.Options) (kernelCounter, error) { f.options = o; return f, f.err },
 	}
 	code = a.run(t.Context(), append([]string{"--summary", "--in-kernel"}, args...))
 	return code, said.text.String()

@@ -25,11 +25,14 @@ func countBeside(t *testing.T, ns *kerneltest.Netns, k *tracking) *counting {
 	if !k.knows.Sockets {
 		return nil
 	}
-	s, err := probe.OpenSummary(probe.Options{Filter: filter.Lowered{Netns: &filter.NumberRule{Numbers: []uint32{ns.Inode}}}})
+	s, err := probe.LoadSummary(probe.Options{Filter: filter.Lowered{Netns: &filter.NumberRule{Numbers: []uint32{ns.Inode}}}})
 	if err != nil {
 		t.Fatalf("summary: %v", err)
 	}
 	t.Cleanup(func() { s.Close() })
+	if err := s.Start(); err != nil {
+		t.Fatalf("summary: %v", err)
+	}
 	return &counting{s}
 }
 

@@ -89,7 +89,7 @@ func benchmarkSummary(b *testing.B, o Options) {
 		s := openSummary(b, o)
 		kerneltest.Storm(b, ns, connections)
 		s.Stop()
-		events := float64(transitionsOf(counted(b, s)))
+		events := float64(counted(b, s).Sum())
 		var total float64
 		for _, name := range summaryPrograms {
 			if s.objects.Programs[name] == nil {

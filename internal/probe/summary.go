@@ -19,6 +19,7 @@ import (
 // goroutine, the rest belongs to one.
 type Summary struct {
 	programs
+	list      *feature.List
 	undecided []string
 	stopOnce  sync.Once
 }
@@ -50,6 +51,16 @@ type Counted struct {
 	Unsorted uint64
 }
 
+// Sum is how many transitions were counted.
+func (c *Counted) Sum() (n uint64) {
+	for from := range c.Transitions {
+		for _, count := range c.Transitions[from] {
+			n += count
+		}
+	}
+	return n
+}
+
 // Ended are connections that have ended in the same way.
 type Ended struct {
 	// Event is their transition to CLOSE, as conn.EndOf wants it.
@@ -63,11 +74,10 @@ type Ended struct {
 // those of transitions rely on.
 var summaryPrograms = []string{"first", "between", "twin", "reset_received", "reset_sent"}
 
-// OpenSummary loads and attaches the programs. They take the best backend; of the
-// options count Filter, PIDNamespace and TypesFile. When it returns, every transition
-// from then on is counted, or counted as missed. An error of what the machine lacks is
-// a *feature.Missing; another one is of a TypesFile that holds no types.
-func OpenSummary(o Options) (*Summary, error) {
+// LoadSummary loads the programs. They take the best backend; of the options count
+// Filter, PIDNamespace and TypesFile. An error of what the machine lacks is a
+// *feature.Missing; another one is of a TypesFile that holds no types.
+func LoadSummary(o Options) (*Summary, error) {
 	if err := feature.Elsewhere(); err != nil {
 		return nil, err
 	}
@@ -79,15 +89,20 @@ func OpenSummary(o Options) (*Summary, error) {
 	if missing := whatIsMissing(list, full.needs); missing != nil {
 		return nil, onlyFull(list.Diagnose(missing))
 	}
-	s := &Summary{}
+	s := &Summary{list: list}
 	if err := s.load(list, full, o); err != nil {
 		return nil, onlyFull(list.Diagnose(err))
 	}
-	if err := s.start(); err != nil {
-		s.Close()
-		return nil, onlyFull(list.Diagnose(err))
-	}
 	return s, nil
+}
+
+// Start attaches the programs, once. When it returns, every transition from then on is
+// counted, or counted as missed.
+func (s *Summary) Start() error {
+	if err := s.start(); err != nil {
+		return onlyFull(s.list.Diagnose(err))
+	}
+	return nil
 }
 
 // onlyFull says what the summary takes.

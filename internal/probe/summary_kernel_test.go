@@ -21,11 +21,14 @@ import (
 // openSummary begins a summary that ends with the test at the latest.
 func openSummary(t testing.TB, o Options) *Summary {
 	t.Helper()
-	s, err := OpenSummary(o)
+	s, err := LoadSummary(o)
 	if err != nil {
 		t.Fatalf("summary: %v", err)
 	}
 	t.Cleanup(func() { s.Close() })
+	if err := s.Start(); err != nil {
+		t.Fatalf("summary: %v", err)
+	}
 	return s
 }
 
@@ -37,16 +40,6 @@ func counted(t testing.TB, s *Summary) *Counted {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// transitionsOf is how many were counted in all.
-func transitionsOf(c *Counted) (n uint64) {
-	for from := range c.Transitions {
-		for _, count := range c.Transitions[from] {
-			n += count
-		}
-	}
-	return n
 }
 
 // side is a trace that stands beside a summary, and keeps all of it.
@@ -218,7 +211,7 @@ func beside(t *testing.T, o Options, run func(ns *kerneltest.Netns)) *compared {
 	requireNoneMissed(t, "trace", exact.Totals)
 	account := requireNoneMissed(t, "summary", s.Totals)
 	c := counted(t, s)
-	if transitionsOf(c) == 0 {
+	if c.Sum() == 0 {
 		t.Error("nothing was counted")
 	}
 	return &compared{exact.events, c, account}
