@@ -339,13 +339,14 @@ func (f *traceFlags) checkFrom(given func(name string) bool) error {
 // transitionsFlags are the flags of the command without a name.
 type transitionsFlags struct {
 	traceFlags
-	summary, raw, group, inKernel bool
+	summary, raw, group bool
+	inKernel            inKernel
 }
 
 func (f *transitionsFlags) bind(flags *pflag.FlagSet) {
 	f.traceFlags.bind(flags)
 	f.bindSubject(flags)
-	flags.BoolVar(&f.inKernel, "in-kernel", false, "with --summary: have the kernel count, and show no event; the summary goes to stdout")
+	f.inKernel.bind(flags)
 }
 
 func (f *transitionsFlags) bindSubject(flags *pflag.FlagSet) {

@@ -39,6 +39,8 @@ func asCounter(s *probe.Summary, err error) (kernelCounter, error) {
 	return s, nil
 }
 
+var errWithoutSummary = usagef("--in-kernel without --summary: it is about how the summary is made: give both")
+
 // withCounts are the flags that a summary in the kernel has a use for; the others are
 // about events, or about other ways to trace.
 var withCounts = []string{"summary", "in-kernel", "every", "duration", "verbose", "pidns", "btf", "drop-to", "ready-file", "ipv4", "ipv6"}
@@ -46,7 +48,7 @@ var withCounts = []string{"summary", "in-kernel", "every", "duration", "verbose"
 // checkInKernel refuses what only events tell. The filters are not decided here.
 func (f *transitionsFlags) checkInKernel(flags *pflag.FlagSet) (err error) {
 	if !f.summary && f.every == 0 {
-		return usagef("--in-kernel without --summary: it is about how the summary is made: give both")
+		return errWithoutSummary
 	}
 	flags.Visit(func(flag *pflag.Flag) {
 		if _, filters := flag.Value.(*filterValue); !filters && flag.Name != "tree" && !slices.Contains(withCounts, flag.Name) && err == nil {
@@ -129,6 +131,16 @@ func (a *app) tellCounts(ctx context.Context, source kernelCounter, every time.D
 	ctx, hangUp := context.WithCancel(ctx)
 	defer hangUp()
 	onHangup(a.stdout, hangUp)
+	if err := a.awaitCounts(ctx, source, every, a.stdout); err != nil {
+		return err
+	}
+	a.leaveLine(ctx)
+	return a.accountForCounts(source, a.stdout)
+}
+
+// awaitCounts has the kernel count until the context ends, and tells so far what it has
+// each time every has passed; zero stands for never.
+func (a *app) awaitCounts(ctx context.Context, source kernelCounter, every time.Duration, out io.Writer) error {
 	var due <-chan time.Time
 	if every > 0 {
 		ticker := time.NewTicker(every)
@@ -138,13 +150,12 @@ func (a *app) tellCounts(ctx context.Context, source kernelCounter, every time.D
 	for {
 		select {
 		case <-due:
-			if _, err := a.printCounts(source, a.stdout); err != nil {
+			if _, err := a.printCounts(source, out); err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			source.Stop()
-			a.leaveLine(ctx)
-			return a.accountForCounts(source, a.stdout)
+			return nil
 		}
 	}
 }

@@ -176,3 +176,67 @@ func TestCountsOfThisKernel(t *testing.T) {
 		t.Errorf("stderr is %q", said)
 	}
 }
+
+// flooded is a trace of so many transitions, a millisecond from one to the next.
+func flooded(n int) *fake {
+	f := &fake{events: transitions(n)}
+	for i := range f.events {
+		e := &f.events[i]
+		e.Ktime, e.Cookie = 1_000_000_000+uint64(i)*1_000_000, uint64(1+i)
+		e.Wall = int64(e.Ktime)
+	}
+	return f
+}
+
+// watchFlood runs the command on a fake kernel that traces, and can count.
+func watchFlood(t *testing.T, f *fake, counter *fakeCounter, stdout io.Writer, args ...string) (code int, stderr string) {
+	t.Helper()
+	f.loadSummary = func(o probe.Options) (kernelCounter, error) { counter.options = o; return counter, counter.err }
+	return runCommand(t, f, stdout, append(args, "--duration", "300ms")...)
+}
+
+func TestFloodIsCounted(t *testing.T) {
+	var out bytes.Buffer
+	counter := &fakeCounter{counted: someCounts()}
+	code, said := watchFlood(t, flooded(1500), counter, &out, "--summary", "--in-kernel=900", "-D", "2")
+	if code != 0 || !counter.started || !counter.stopped || !counter.options.Filter.RemotePorts.Set.Has(2) {
+		t.Errorf("exit code %d, %+v", code, counter)
+	}
+	if n := strings.Count(out.String(), "SYN_SENT    -> ESTABLISHED"); n != 1500 {
+		t.Errorf("%d transitions are shown", n)
+	}
+	if !strings.Contains(out.String(), "24 events lost") {
+		t.Errorf("the lines do not say that there was more:\n%s", out.String()[max(0, out.Len()-300):])
+	}
+	in := 0
+	for _, want := range []string{
+		"tcpstates: more than 900 transitions a second: from now on they are counted in the kernel, and none is shown\n",
+		"summary: no connection ended\n",
+		"tcpstates: 1500 transitions shown, ",
+		"tcpstates: then the kernel has counted:\nsummary: 13 connections ended, 2 failed",
+		"tcpstates: 24 transitions counted, 0 missed by recursion\n",
+	} {
+		i := strings.Index(said[in:], want)
+		if i < 0 {
+			t.Fatalf("no %q, or not in order, in\n%s", want, said)
+		}
+		in += i
+	}
+}
+
+func TestNoFloodIsNotCounted(t *testing.T) {
+	for _, args := range []string{"--summary --in-kernel=1100", "--every 1h --in-kernel=1100"} {
+		counter := &fakeCounter{}
+		code, said := watchFlood(t, flooded(1500), counter, io.Discard, strings.Fields(args)...)
+		if code != 0 || counter.started || strings.Contains(said, "in the kernel") {
+			t.Errorf("%s: exit code %d: %s", args, code, said)
+		}
+	}
+}
+
+func TestFloodThatCannotBeCounted(t *testing.T) {
+	counter := &fakeCounter{err: &feature.Missing{What: "it has no storage"}}
+	if code, said := watchFlood(t, flooded(1), counter, io.Discard, "--summary", "--in-kernel=900"); code != exitCannot {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+}

@@ -30,12 +30,13 @@ type run struct {
 	rest     *minisock.Follower // nil where nothing tells of minisocks, or nobody asks
 	places   *cgroup.Resolver   // nil if nobody asks for places
 	recorder *recorder          // nil if nothing is recorded
+	flood    *flood             // nil if nobody fears one
 	target   *target
 	way      *way
 }
 
-func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, recorder *recorder) *run {
-	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, target: target}
+func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, recorder *recorder, flood *flood) *run {
+	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, target: target, flood: flood}
 	var from pipeline.Source = source
 	if show.subject != output.OfRaw && source.Knows().Sockets {
 		r.rest = minisock.Follow(source, minisock.Options{
@@ -54,6 +55,10 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 	}
 	if recorder != nil {
 		before = append(before, recorder)
+	}
+	if flood != nil {
+		flood.source = source
+		before = append(before, flood)
 	}
 	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Owners)
 	recorder.watch(r.way)
@@ -120,6 +125,9 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 
 	stop.Shown, err = pipeline.Run(r.way.source, r.way.stages, r.way.sink, uint64(r.flags.count))
 	if err != nil {
+		return stop, err
+	}
+	if err := r.flood.wait(ctx, r.way.sink); err != nil {
 		return stop, err
 	}
 	if broken := new(breakdown); errors.As(context.Cause(ctx), broken) {

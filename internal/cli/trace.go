@@ -56,6 +56,9 @@ type show struct {
 	ends pipeline.Stage
 	// summary says that one is wanted at the end.
 	summary bool
+	// maxRate is how many transitions a second are shown, and not counted in the
+	// kernel; zero: all.
+	maxRate uint64
 	// reasons is the flag that goes by the reasons of ends; empty: none does.
 	reasons string
 	// silent says that nothing is written.
@@ -70,7 +73,12 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 	}
 	s := show{
 		format: format, subject: output.OfTransitions, what: "transitions shown", keep: isNoConn,
-		summary: f.summary || f.every > 0, reasons: f.reasons(),
+		summary: f.summary || f.every > 0, maxRate: f.inKernel.rate, reasons: f.reasons(),
+	}
+	if s.maxRate > 0 {
+		if err := f.checkFlood(s.summary); err != nil {
+			return s, err
+		}
 	}
 	if f.raw || format.Raw {
 		if err := f.checkRaw(); err != nil {
@@ -103,6 +111,11 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	}
 	defer func() { err = errors.Join(err, target.close()) }()
 	lowered, rest := filters.Lower()
+	flood, err := a.watchForFlood(flags, show, lowered, rest, pidns)
+	if err != nil {
+		return err
+	}
+	defer flood.close()
 	source, seed, err := a.open(flags.options(a, lowered, pidns, show))
 	if err != nil {
 		a.explain(&flags.viewFlags, err)
@@ -137,7 +150,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	flags.noteRest(a, rest)
 	recorder.tellMore(rest)
 
-	run := a.newRun(source, seed, processes, flags, show, target, recorder)
+	run := a.newRun(source, seed, processes, flags, show, target, recorder, flood)
 	defer run.close()
 	stop, err := run.pump(ctx, start)
 	if err != nil {
@@ -202,6 +215,7 @@ func (r *run) tell(show show, stop event.Stop) {
 	fmt.Fprintln(r.stderr, "tcpstates: "+account(show.what, stop))
 	tellHasty(r.app, r.way.filter)
 	r.recorder.tell()
+	r.flood.tell()
 	if err := r.minisockErr(); err != nil {
 		fmt.Fprintln(r.stderr, "tcpstates: some TIME_WAIT were not followed to their end; run with -v for why")
 		r.flags.notef(r.app, "%v", err)
