@@ -146,7 +146,7 @@ func (f *flood) wait(ctx context.Context, sink pipeline.Sink) error {
 	if counted.Sum() == 0 {
 		return nil
 	}
-	lost := event.Event{Kind: event.KindLost, Ktime: ktime(), Wall: f.clock.Now(), Lost: counted.Sum()}
+	lost := event.Event{Kind: event.KindLost, Ktime: ktime(), Wall: f.clock.Now(), Lost: counted.Sum(), Counted: true}
 	return pipeline.Writing(sink.Write(&lost))
 }
 

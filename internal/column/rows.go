@@ -143,6 +143,6 @@ var (
 		Help:   "how long TIME_WAIT still lasts",
 		Header: "LEFT", Width: 6, Drop: 2, Number: true, Of: Listed, Data: left}
 	Lost = Column{Name: "lost", Source: "failed reserves in the buffer",
-		Help:   "how many events found the buffer full",
+		Help:   "how many events found the buffer full, or were counted in the kernel instead",
 		Header: "LOST", Width: 6, Number: true, Of: Everything, Data: lost}
 )

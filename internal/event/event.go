@@ -185,6 +185,9 @@ type Event struct {
 
 	// Lost is how many events were lost since the loss before.
 	Lost uint64
+	// Counted says that they were not lost by a full buffer: the kernel has counted
+	// them in place of telling them.
+	Counted bool
 }
 
 // Socket tells sockets apart that live at the same time: by the cookie, or by

@@ -155,7 +155,7 @@ func (c *csv) takes(e *event.Event) bool {
 	case c.untyped == 0, e.Kind == c.untyped:
 		return true
 	case e.Kind == event.KindLost && !c.hasLost:
-		fmt.Fprintf(c.notes, "%s\n", appendLoss(nil, e.Lost))
+		fmt.Fprintf(c.notes, "%s\n", appendLoss(nil, e))
 	}
 	return e.Kind == event.KindLost && c.hasLost
 }

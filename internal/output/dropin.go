@@ -35,7 +35,7 @@ func (d *dropIn) noteOther(e *event.Event) {
 	if e.Kind != event.KindLost {
 		return
 	}
-	fmt.Fprintf(d.options.Notes, "%s\n", appendLoss(nil, e.Lost))
+	fmt.Fprintf(d.options.Notes, "%s\n", appendLoss(nil, e))
 }
 
 // timeOfDay is the length of 15:04:05.

@@ -182,7 +182,7 @@ func priorityOf(e *event.Event) journal.Priority {
 // and what explains it.
 func appendMessage(dst []byte, e *event.Event) []byte {
 	if e.Kind == event.KindLost {
-		return appendLoss(dst, e.Lost)
+		return appendLoss(dst, e)
 	}
 	dst = appendWho(dst, e)
 	dst = append(appendEnds(append(dst, ' '), e), ' ')

@@ -264,7 +264,7 @@ func (t *table) appendLost(line []byte, e *event.Event) []byte {
 		line = append(line, colorOfPhase[event.PhaseFailed]...)
 	}
 	line = append(column.Time.Text(line, e, &t.state), ' ')
-	line = appendLoss(line, e.Lost)
+	line = appendLoss(line, e)
 	if t.options.Color {
 		line = append(line, colorOff...)
 	}
@@ -272,8 +272,11 @@ func (t *table) appendLost(line []byte, e *event.Event) []byte {
 }
 
 // appendLoss appends the sentence that tells a person of a loss.
-func appendLoss(line []byte, n uint64) []byte {
-	line = strconv.AppendUint(append(line, "-- "...), n, 10)
+func appendLoss(line []byte, e *event.Event) []byte {
+	line = strconv.AppendUint(append(line, "-- "...), e.Lost, 10)
+	if e.Counted {
+		return append(line, " transitions were counted in the kernel, and are not shown --"...)
+	}
 	return append(line, " events lost: buffer full, see --buffer --"...)
 }
 
