@@ -99,7 +99,7 @@ func TestCountsGoToStdout(t *testing.T) {
 	var out bytes.Buffer
 	f := &fakeCounter{counted: someCounts(), totals: probe.Totals{Missed: 1, Gaps: 2}}
 	code, said := countOn(t, f, &out, "--duration", "1ms", "-L", "80", "-4")
-	golden.Check(t, "../../testdata/golden/in-kernel.txt", out.String())
+	golden.Check(t, "testdata/in-kernel.txt", out.String())
 	want := "tcpstates: counting in the kernel with fake\n" +
 		"tcpstates: 24 transitions counted, 1 missed by recursion; 2 times a socket's transitions had a gap: " +
 		"this kernel did not run the programs for all of them\n"
