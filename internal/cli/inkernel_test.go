@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -238,5 +241,43 @@ func TestFloodThatCannotBeCounted(t *testing.T) {
 	counter := &fakeCounter{err: &feature.Missing{What: "it has no storage"}}
 	if code, said := watchFlood(t, flooded(1), counter, io.Discard, "--summary", "--in-kernel=900"); code != exitCannot {
 		t.Errorf("exit code %d: %s", code, said)
+	}
+}
+
+// TestFloodOfThisKernel has the built command go over to counting in the midst of refused
+// connects: each is shown or counted.
+func TestFloodOfThisKernel(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	out, err := os.Create(t.TempDir() + "/out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	l := startLive(t, out, "--summary", "--in-kernel=20", "--netns", fmt.Sprint("/proc/", os.Getpid())+strings.TrimPrefix(ns.Path(), "/proc/self"))
+	connects := 0
+	ns.Do(t, func() {
+		// Some hundred times as many a second, for more than one and a tick.
+		for begin := time.Now(); time.Since(begin) < 3*time.Second; connects++ {
+			if _, err := net.Dial("tcp4", "127.0.0.1:9"); !errors.Is(err, unix.ECONNREFUSED) {
+				t.Errorf("connect: %v", err)
+				return
+			}
+		}
+	})
+	said := l.end(t)
+	told := regexp.MustCompile(`(?s)more than 20 transitions a second.*tcpstates: (\d+) transitions shown, 0 events lost in the buffer, 0 missed` +
+		`.*then the kernel has counted:.*tcpstates: (\d+) transitions counted, 0 missed`).FindStringSubmatch(said)
+	if told == nil {
+		t.Fatalf("stderr is %q", said)
+	}
+	shown, _ := strconv.Atoi(told[1])
+	counted, _ := strconv.Atoi(told[2])
+	if shown == 0 || counted == 0 || shown+counted < 2*connects {
+		t.Errorf("%d transitions were shown and %d counted of %d", shown, counted, 2*connects)
+	}
+	text, err := os.ReadFile(out.Name())
+	if want := fmt.Sprintf("-- %d transitions were counted in the kernel, and are not shown --\n", counted); err != nil || !strings.HasSuffix(string(text), want) {
+		t.Errorf("%v, the lines do not end with %q", err, want)
 	}
 }
