@@ -3,24 +3,10 @@
 #ifndef TCPSTATES_EMIT_H
 #define TCPSTATES_EMIT_H
 
-#include <bpf/bpf_endian.h>
-
 #include "facts.h"
+#include "local_port.h"
 #include "owner.h"
 #include "transport.h"
-
-/*
- * The local port at this transition, or 0. What leaves CLOSE may carry the
- * stale inet_sport of the socket's last connection, and skc_num is the port
- * it is bound to, if it is; what enters CLOSE has lost skc_num, and
- * inet_sport is right.
- */
-static __always_inline __u16 local_port(const struct inet_sock *inet, int oldstate)
-{
-	if (oldstate == TCP_CLOSE)
-		return READ(inet, sk.__sk_common.skc_num);
-	return bpf_ntohs(READ(inet, inet_sport));
-}
 
 /*
  * In a record of all lengths. saddr is the local address of IPv4, which sockets and

@@ -13,3 +13,4 @@ package bpf
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel TracepointPerf tracepoint.bpf.c -- -O2 -g -Wall -Werror -mcpu=v2 -DBY_PERF
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type found -type minisock -type owner -type process Snapshot snapshot.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type changes Truth truth.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type tally -type tally_row -type tally_buckets -type tally_of -type ending -type ending_signs Summary summary.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3

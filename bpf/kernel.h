@@ -25,6 +25,7 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4,
+	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
@@ -65,6 +66,7 @@ enum {
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
 	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
 	TCP_TIME_WAIT = 6,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
@@ -78,6 +80,12 @@ enum {
 	SOCK_DEAD = 0,
 	SOCK_DONE = 1,
 	SOCK_LINGER = 4,
+};
+
+/* include/net/sock.h: what sk_shutdown is made of; close() leaves both */
+enum {
+	RCV_SHUTDOWN = 1,
+	SEND_SHUTDOWN = 2,
 };
 
 /* include/linux/sched.h */

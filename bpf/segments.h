@@ -7,6 +7,7 @@
 #define TCPSTATES_SEGMENTS_H
 
 #include "emit.h"
+#include "lives.h"
 #include "subject.h"
 
 /*

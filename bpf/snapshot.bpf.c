@@ -9,6 +9,7 @@
  */
 #include <bpf/bpf_endian.h>
 
+#include "lives.h"
 #include "owner.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -12,6 +12,7 @@
  */
 #define PORTABLE
 #include "filter.h"
+#include "lives.h"
 #include "sample.h"
 #include "started.h"
 #include "storage.h"

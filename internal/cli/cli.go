@@ -59,7 +59,9 @@ type app struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	open           func(probe.Options) (tracer, seeder, error)
-	clock          *clock
+	// loadSummary is probe.LoadSummary.
+	loadSummary func(probe.Options) (kernelCounter, error)
+	clock       *clock
 	// exit is os.Exit.
 	exit func(code int)
 	// sockets is snapshot.List.
@@ -107,6 +109,7 @@ func Main() int {
 				return snapshot.Seed(t.Lives(), o.PIDNamespace, t.TakeTypes(), found)
 			}, nil
 		},
+		loadSummary:    func(o probe.Options) (kernelCounter, error) { return asCounter(probe.LoadSummary(o)) },
 		clock:          newClock(),
 		exit:           os.Exit,
 		sockets:        snapshot.List,

@@ -88,7 +88,9 @@ type fake struct {
 	services  string           // the file of ports' names
 	reading   func(left int)   // called before each event; nil: not
 	needs     *privilege.Needs // what drop was told
-	dropErr   error
+	// loadSummary is that of app.
+	loadSummary func(probe.Options) (kernelCounter, error)
+	dropErr     error
 }
 
 func (f *fake) become(u privilege.User) error {
@@ -172,6 +174,7 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 		minisocks:      func() minisock.Lister { return noMinisocks{f.minisockErr} },
 		sockets:        func(snapshot.ListOptions) (snapshot.Listing, error) { return snapshot.Listing{}, nil },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
+		loadSummary:    f.loadSummary,
 	}
 	code = a.run(t.Context(), args)
 	return code, afterHeader(said.text.String())

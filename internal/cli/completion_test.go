@@ -19,7 +19,7 @@ import (
 )
 
 // freeText are the kinds of values that nobody can list.
-var freeText = []string{"ADDRESSES", "N", "PORTS", "SIZE", "TIME"}
+var freeText = []string{"ADDRESSES", "N", "PORTS", "RATE", "SIZE", "TIME"}
 
 // ofCgroups are the flags whose values a machine need not have any of.
 var ofCgroups = []string{"cgroup", "container", "unit"}

@@ -343,11 +343,13 @@ func (f *traceFlags) checkFrom(given func(name string) bool) error {
 type transitionsFlags struct {
 	traceFlags
 	summary, raw, group bool
+	inKernel            inKernel
 }
 
 func (f *transitionsFlags) bind(flags *pflag.FlagSet) {
 	f.traceFlags.bind(flags)
 	f.bindSubject(flags)
+	f.inKernel.bind(flags)
 }
 
 func (f *transitionsFlags) bindSubject(flags *pflag.FlagSet) {

@@ -36,6 +36,9 @@ stands before a duration whose beginning was before the trace.`,
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.inKernel.given && flags.inKernel.rate == 0 {
+				return a.countInKernel(cmd.Context(), flags, cmd.Flags())
+			}
 			return a.traceTransitions(cmd.Context(), flags, cmd.Flags().Changed)
 		},
 	}

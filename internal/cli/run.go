@@ -30,12 +30,13 @@ type run struct {
 	rest     *minisock.Follower // nil where nothing tells of minisocks, or nobody asks
 	places   *cgroup.Resolver   // nil if nobody asks for places
 	recorder *recorder          // nil if nothing is recorded
+	flood    *flood             // nil if nobody fears one
 	target   *target
 	way      *way
 }
 
-func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, recorder *recorder) *run {
-	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, target: target}
+func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, recorder *recorder, flood *flood) *run {
+	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, target: target, flood: flood}
 	var from pipeline.Source = source
 	if show.subject != output.OfRaw && source.Knows().Sockets {
 		r.rest = minisock.Follow(source, minisock.Options{
@@ -56,6 +57,10 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 	}
 	if flags.most > 0 {
 		before = append(before, &rateTeller{app: a, most: uint64(flags.most)})
+	}
+	if flood != nil {
+		flood.source = source
+		before = append(before, flood)
 	}
 	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Owners)
 	recorder.watch(r.way)
@@ -126,6 +131,9 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	if err != nil {
 		return stop, err
 	}
+	if err := r.flood.wait(ctx, r.way.sink); err != nil {
+		return stop, err
+	}
 	if broken := new(breakdown); errors.As(context.Cause(ctx), broken) {
 		return stop, broken.error
 	}
@@ -182,6 +190,11 @@ func (r *run) begin() error {
 		r.lookAround()
 	}
 	r.noteSockets()
+	return r.beReady()
+}
+
+// beReady gives up privileges, and says that tracing has begun.
+func (r *run) beReady() error {
 	if r.flags.readyFile == "" {
 		return r.dropPrivileges()
 	}

@@ -61,6 +61,9 @@ type show struct {
 	places bool
 	// summary says that one is wanted at the end.
 	summary bool
+	// maxRate is how many transitions a second are shown, and not counted in the
+	// kernel; zero: all.
+	maxRate uint64
 	// reasons is the flag that goes by the reasons of ends; empty: none does.
 	reasons string
 	// silent says that nothing is written.
@@ -75,7 +78,12 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 	}
 	s := show{
 		format: format, subject: output.OfTransitions, what: "transitions shown", keep: isNoConn,
-		summary: f.summary || f.every > 0, reasons: f.reasons(),
+		summary: f.summary || f.every > 0, maxRate: f.inKernel.rate, reasons: f.reasons(),
+	}
+	if s.maxRate > 0 {
+		if err := f.checkFlood(s.summary); err != nil {
+			return s, err
+		}
 	}
 	if f.raw || format.Raw {
 		if err := f.checkRaw(); err != nil {
@@ -108,6 +116,11 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	}
 	defer func() { err = errors.Join(err, target.close()) }()
 	lowered, rest := filters.Lower()
+	flood, err := a.watchForFlood(flags, show, lowered, rest, pidns)
+	if err != nil {
+		return err
+	}
+	defer flood.close()
 	source, seed, err := a.open(flags.options(a, lowered, pidns, show))
 	if err != nil {
 		a.explain(&flags.viewFlags, err)
@@ -142,17 +155,23 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 	flags.noteRest(a, rest)
 	recorder.tellMore(rest)
 
-	run := a.newRun(source, seed, processes, flags, show, target, recorder)
+	run := a.newRun(source, seed, processes, flags, show, target, recorder, flood)
 	defer run.close()
 	stop, err := run.pump(ctx, start)
 	if err != nil {
 		return errors.Join(err, recorder.breakOff(a.clock.Now()))
 	}
-	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
-		fmt.Fprintln(a.stderr) // Ctrl-C has left its ^C on the line
-	}
+	a.leaveLine(ctx)
 	run.tell(show, stop)
 	return errors.Join(target.incomplete(), recorder.incomplete())
+}
+
+// leaveLine begins a new line on a terminal where a signal has ended the trace: Ctrl-C has
+// left its ^C on this one.
+func (a *app) leaveLine(ctx context.Context) {
+	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
+		fmt.Fprintln(a.stderr)
+	}
 }
 
 // options are those of the trace that the flags ask for.
@@ -204,6 +223,7 @@ func (r *run) tell(show show, stop event.Stop) {
 	fmt.Fprintln(r.stderr, "tcpstates: "+account(show.what, stop))
 	tellHasty(r.app, r.way.filter)
 	r.recorder.tell()
+	r.flood.tell()
 	if err := r.minisockErr(); err != nil {
 		fmt.Fprintln(r.stderr, "tcpstates: some TIME_WAIT were not followed to their end; run with -v for why")
 		r.flags.notef(r.app, "%v", err)
@@ -221,16 +241,7 @@ func header(source tracer) string {
 
 // account tells in a sentence how much of what happened was shown.
 func account(what string, stop event.Stop) string {
-	text := fmt.Sprintf("%d %s, %d events lost in the buffer, ", stop.Shown, what, stop.Lost)
-	if stop.MissedUnknown {
-		text += "and nobody knows how many missed by recursion"
-	} else {
-		text += fmt.Sprintf("%d missed by recursion", stop.Missed)
-	}
-	if stop.Gaps > 0 {
-		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
-			"this kernel did not run the programs for all of them", stop.Gaps)
-	}
+	text := fmt.Sprintf("%d %s, %d events lost in the buffer, ", stop.Shown, what, stop.Lost) + missedAndGaps(stop)
 	if stop.Unsampled > 0 {
 		text += fmt.Sprintf("; %d connections with %d events not in the sample, see --max-events-per-second", stop.UnsampledConns, stop.Unsampled)
 	}
@@ -242,6 +253,19 @@ func account(what string, stop event.Stop) string {
 	}
 	if stop.Unfollowed > 0 {
 		text += fmt.Sprintf("; %d TIME_WAIT not followed to their end, see --max-conns", stop.Unfollowed)
+	}
+	return text
+}
+
+// missedAndGaps tells what the programs have not seen.
+func missedAndGaps(stop event.Stop) string {
+	text := fmt.Sprintf("%d missed by recursion", stop.Missed)
+	if stop.MissedUnknown {
+		text = "and nobody knows how many missed by recursion"
+	}
+	if stop.Gaps > 0 {
+		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
+			"this kernel did not run the programs for all of them", stop.Gaps)
 	}
 	return text
 }

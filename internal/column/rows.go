@@ -143,7 +143,7 @@ var (
 		Help:   "how long TIME_WAIT still lasts",
 		Header: "LEFT", Width: 6, Drop: 2, Number: true, Of: Listed, Data: left}
 	Lost = Column{Name: "lost", Source: "failed reserves, writes",
-		Help:   "how many events found the buffer full, or with a cause could not be written",
+		Help:   "how many events found the buffer full, or with a cause could not be written or were counted in the kernel",
 		Header: "LOST", Width: 6, Number: true, Of: Losses, Data: lost}
 	OneIn = Column{Name: "one_in", Source: "the rate of events",
 		Help:   "of a sample: one connection in so many is shown of those that begin from here on",

@@ -470,6 +470,7 @@ func TestEndings(t *testing.T) {
 				ns := spaces[test.name]
 				// In a namespace with a process the minisocks can be asked for.
 				kerneltest.StartHelper(t, ns, "resident")
+				counted := countBeside(t, ns, k)
 				test.run(t, ns, k)
 				events := k.awaitEnds(t, ns, len(test.want))
 				got := []string{}
@@ -490,6 +491,7 @@ func TestEndings(t *testing.T) {
 				}
 				requireEndState(t, ns, conns)
 				requireAccounted(t, conns)
+				counted.requireSame(t, k.input(ns))
 				keepRecording(t, test.name, k.input(ns))
 			})
 		}

@@ -12,9 +12,12 @@ const (
 	// what was known could not be written.
 	LossDisk
 	LossQuota
+	// LossCounted are events that the kernel has counted in place of telling them.
+	LossCounted
 )
 
-var lossNames = [...]string{LossDisk: "no space left on device", LossQuota: "disk quota exceeded"}
+var lossNames = [...]string{LossDisk: "no space left on device", LossQuota: "disk quota exceeded", LossCounted: "counted in the kernel"}
 
-// String is the reason in the kernel's words (ENOSPC, EDQUOT); empty for a buffer.
+// String is the reason, of a disk in the kernel's words (ENOSPC, EDQUOT); empty for a
+// buffer.
 func (l Loss) String() string { return nameOf(lossNames[:], l) }

@@ -296,8 +296,11 @@ func appendSentence(line []byte, e *event.Event) []byte {
 // appendLoss appends the sentence that tells a person of a loss.
 func appendLoss(line []byte, e *event.Event) []byte {
 	line = strconv.AppendUint(append(line, "-- "...), e.Lost, 10)
-	if e.Loss == event.LossBuffer {
+	switch e.Loss {
+	case event.LossBuffer:
 		return append(line, " events lost: buffer full, see --buffer --"...)
+	case event.LossCounted:
+		return append(line, " transitions were counted in the kernel, and are not shown --"...)
 	}
 	line = append(append(line, " events not written: "...), e.Loss.String()...)
 	return append(line, " --"...)

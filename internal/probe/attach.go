@@ -1,9 +1,6 @@
 package probe
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
@@ -47,10 +44,8 @@ func (t *Tracer) onTransitions() (names []string) {
 	return names
 }
 
-func (t *Tracer) attachTyped(program, _ string) error {
-	l, err := link.AttachTracing(link.TracingOptions{Program: t.objects.Programs[program]})
-	return t.keep(l, err, program)
-}
+// first is the first of them, which the account of misses is about.
+func (t *Tracer) first() string { return t.choice.backend.programs[0] }
 
 func (t *Tracer) attachRaw(program, tracepoint string) error {
 	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: tracepoint, Program: t.objects.Programs[program]})
@@ -62,23 +57,4 @@ func (t *Tracer) attachClassic(program, tracepoint string) error {
 		l, err := link.Tracepoint("sock", tracepoint, t.objects.Programs[program], nil)
 		return t.keep(l, err, program)
 	})
-}
-
-// keep keeps the link of an attached program.
-func (t *Tracer) keep(l link.Link, err error, program string) error {
-	if err != nil {
-		return fmt.Errorf("attach the program %q to its tracepoint: %w", program, err)
-	}
-	t.links = append(t.links, l)
-	return nil
-}
-
-// detach takes the programs from their tracepoints.
-func (t *Tracer) detach() error {
-	var errs []error
-	for _, l := range t.links {
-		errs = append(errs, l.Close())
-	}
-	t.links = nil
-	return errors.Join(errs...)
 }

@@ -63,6 +63,62 @@ func benchmarkKernel(b *testing.B, o Options) {
 	b.ReportMetric(perEvent[rounds/2], "kernel-ns/event")
 }
 
+// BenchmarkSummary measures what the programs of the summary add to a transition, as
+// BenchmarkKernel does for those of the trace.
+func BenchmarkSummary(b *testing.B) {
+	kerneltest.Require(b)
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stats.Close()
+	b.Run("all", func(b *testing.B) { benchmarkSummary(b, Options{}) })
+	b.Run("filtered", func(b *testing.B) { // all pass
+		benchmarkSummary(b, Options{Filter: filter.Lowered{
+			Ports: ports(true, 1), Addrs: addrs(false, "127.0.0.0/8"),
+		}})
+	})
+}
+
+func benchmarkSummary(b *testing.B, o Options) {
+	const rounds, connections = 7, 20_000
+	var perEvent []float64
+	each := map[string][]float64{}
+	for range rounds {
+		ns := kerneltest.NewNetns(b)
+		s := openSummary(b, o)
+		kerneltest.Storm(b, ns, connections)
+		s.Stop()
+		events := float64(counted(b, s).Sum())
+		var total float64
+		for _, name := range summaryPrograms {
+			if s.objects.Programs[name] == nil {
+				continue
+			}
+			stats, err := s.objects.Programs[name].Stats()
+			if err != nil {
+				b.Fatal(err)
+			}
+			total += float64(stats.Runtime.Nanoseconds())
+			each[name] = append(each[name], float64(stats.Runtime.Nanoseconds())/events)
+		}
+		perEvent = append(perEvent, total/events)
+	}
+	for b.Loop() {
+		// The rounds above are the measurement.
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(perEvent), "kernel-ns/event")
+	for name, all := range each {
+		b.ReportMetric(median(all), name+"-ns/event")
+	}
+}
+
+func median(of []float64) float64 {
+	slices.Sort(of)
+	return of[len(of)/2]
+}
+
 // BenchmarkIO measures what the programs at a socket's input and output cost a
 // ping-pong over the loopback: both ways in one run, in turn, as the ratio of
 // the medians.

@@ -226,7 +226,7 @@ func TestNothingIsToldBeforeTheBeginning(t *testing.T) {
 	ns.Do(t, func() {
 		l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
 		client, server := kerneltest.Connect(t, l)
-		if err := c.begin(); err != nil {
+		if err := c.begin(c.first()); err != nil {
 			t.Fatal(err)
 		}
 		client.CloseWrite()

@@ -91,8 +91,9 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 	return nil
 }
 
-// fit leaves out what this kernel has no tracepoint for, or nobody wants.
-func fit(spec *ebpf.CollectionSpec, list *feature.List, o *Options, settings *bpf.TcpstatesSettings) {
+// leaveOut leaves out the programs that this kernel has no tracepoint or no use for, or
+// nobody wants.
+func leaveOut(spec *ebpf.CollectionSpec, list *feature.List, o *Options) {
 	for _, aux := range auxiliary {
 		if !aux.wanted(o) || list.Ask(aux.needs).Answer == feature.No {
 			delete(spec.Programs, aux.program)
@@ -101,6 +102,11 @@ func fit(spec *ebpf.CollectionSpec, list *feature.List, o *Options, settings *bp
 	if !preemptsPrograms() {
 		delete(spec.Programs, "between")
 	}
+}
+
+// fit fits the programs and their settings to this kernel, and to what is wanted.
+func fit(spec *ebpf.CollectionSpec, list *feature.List, o *Options, settings *bpf.TcpstatesSettings) {
+	leaveOut(spec, list, o)
 	settings.AcceptProbe = spec.Programs["accepted"] != nil
 	if !settings.AcceptProbe {
 		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
@@ -188,7 +194,7 @@ func (t *Tracer) start(o *Options) (err error) {
 	if err := t.attach(); err != nil {
 		return err
 	}
-	if err := t.begin(); err != nil {
+	if err := t.begin(t.first()); err != nil {
 		return err
 	}
 	if o.MaxEventsPerSecond > 0 {
@@ -196,19 +202,3 @@ func (t *Tracer) start(o *Options) (err error) {
 	}
 	return nil
 }
-
-// begin has the attached programs begin to trace, all at once. A transition under
-// way at that moment may be the twin's without being missed by the first: on each
-// CPU one such can hide one miss from the account.
-func (t *Tracer) begin() (err error) {
-	if t.missesBefore, err = t.misses(); err != nil {
-		return err
-	}
-	if err := t.setStarted(1); err != nil {
-		return fmt.Errorf("have the programs begin: %w", err)
-	}
-	return nil
-}
-
-// setStarted has the programs trace (1) or not (0).
-func (t *Tracer) setStarted(is uint32) error { return t.objects.Maps["started"].Put(uint32(0), is) }

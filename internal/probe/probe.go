@@ -13,7 +13,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"tcpstates/internal/event"
@@ -75,10 +74,7 @@ type Options struct {
 // Tracer is a pipeline.Source of live events. Read and Pending belong to one
 // goroutine; Stop may be called from any other.
 type Tracer struct {
-	objects *ebpf.Collection
-	// The links are kept because one that is garbage-collected detaches its
-	// program without a word.
-	links     []link.Link
+	programs
 	transport transport
 	choice    Choice
 	clock     Clock
@@ -88,11 +84,6 @@ type Tracer struct {
 	resets    resetNames
 	refused   error
 	undecided []string
-
-	// How often the kernel had not run the first program when the trace began,
-	// and when it ended: nil until then.
-	missesBefore uint64
-	missesAtEnd  atomic.Pointer[uint64]
 
 	sampling *sampling // nil: all connections are told
 
@@ -115,11 +106,9 @@ func Open(o Options) (*Tracer, error) {
 	if o.BufferSize == 0 {
 		o.BufferSize = DefaultBufferSize
 	}
-	list := NewList(&o)
-	if o.TypesFile != "" {
-		if _, err := list.KernelTypes(); err != nil {
-			return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
-		}
+	list, err := listFor(&o)
+	if err != nil {
+		return nil, err
 	}
 	if t := openAtOnce(list, &o); t != nil {
 		return t, nil
@@ -155,6 +144,17 @@ func openAtOnce(list *feature.List, o *Options) *Tracer {
 
 func newTracer(choice Choice, o *Options) *Tracer {
 	return &Tracer{choice: choice, clock: o.Clock, unread: true}
+}
+
+// listFor is NewList, with the TypesFile read if there is one.
+func listFor(o *Options) (*feature.List, error) {
+	list := NewList(o)
+	if o.TypesFile != "" {
+		if _, err := list.KernelTypes(); err != nil {
+			return nil, fmt.Errorf("read the kernel's type information from %s: %w", o.TypesFile, err)
+		}
+	}
+	return list, nil
 }
 
 // loadBest loads the best backend of those that the options allow whose programs
@@ -302,14 +302,14 @@ func (t *Tracer) Pending() bool {
 // readLoss fills e with the losses since the last call, and returns false if
 // there were none.
 func (t *Tracer) readLoss(e *event.Event) (bool, error) {
-	c, err := t.counts()
-	if err != nil || c.Lost == t.lost {
+	lost, err := t.lostSoFar()
+	if err != nil || lost == t.lost {
 		return false, err
 	}
 	t.clock.Sync()
 	now := monotonic()
-	*e = event.Event{Kind: event.KindLost, Ktime: now, Wall: t.clock.Wall(now), Lost: c.Lost - t.lost}
-	t.lost = c.Lost
+	*e = event.Event{Kind: event.KindLost, Ktime: now, Wall: t.clock.Wall(now), Lost: lost - t.lost}
+	t.lost = lost
 	return true, nil
 }
 
@@ -329,15 +329,7 @@ func (t *Tracer) stop() {
 		t.sampling.end()
 	}
 	t.stopped.Store(true)
-	if t.setStarted(0) == nil { // what they miss while they are detached is no loss
-		if misses, err := t.misses(); err == nil {
-			t.missesAtEnd.Store(&misses)
-		}
-	}
-	_ = t.detach() // errors leave nothing to do: the programs go with the process
-	// A program may still be running on another CPU: then its record is in the
-	// buffer.
-	awaitPrograms()
+	t.end(t.first())
 	if t.transport != nil {
 		_ = t.transport.flush()
 	}

@@ -48,7 +48,7 @@ func (t *Tracer) startSampling(most uint64) {
 	s := &sampling{
 		limiter: limiter{most: most},
 		standing: func() (shown, all uint64, err error) {
-			c, err := t.programCounts()
+			c, err := t.counts()
 			shown = c.Emitted + c.Lost
 			return shown, shown + c.Unsampled, err
 		},

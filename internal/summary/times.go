@@ -50,19 +50,29 @@ func (t *times) percentile(p float64) time.Duration {
 	return min(time.Duration(t.microseconds.ValueAtPercentile(p))*time.Microsecond, t.max)
 }
 
+func (t *times) appendPercentile(dst []byte, p float64) []byte {
+	return appendDuration(dst, t.percentile(p))
+}
+
+func (t *times) appendMax(dst []byte) []byte { return appendDuration(dst, t.max) }
+
 // decades counts durations by their powers of ten: the first those below 10 µs,
 // the last those from 1000 s on.
 type decades [10]uint64
 
 func (t *times) decades() (counts decades) {
 	for _, b := range t.microseconds.Distribution() {
-		i, d := 0, min(time.Duration(b.To)*time.Microsecond, t.max)
-		for bound := 10 * time.Microsecond; d >= bound && i < len(counts)-1; bound *= 10 {
-			i++
-		}
-		counts[i] += uint64(b.Count)
+		counts[decadeOf(min(time.Duration(b.To)*time.Microsecond, t.max))] += uint64(b.Count)
 	}
 	return counts
+}
+
+// decadeOf is the place of a duration among decades.
+func decadeOf(d time.Duration) (i int) {
+	for bound := 10 * time.Microsecond; d >= bound && i < len(decades{})-1; bound *= 10 {
+		i++
+	}
+	return i
 }
 
 // units are those of durations; a smaller one than the first has no name here.

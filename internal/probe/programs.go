@@ -1,0 +1,132 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"tcpstates/bpf"
+)
+
+// programs are those of one trace in the kernel, with their maps, and the account of
+// which of them have run.
+type programs struct {
+	objects *ebpf.Collection
+	// The links are kept because one that is garbage-collected detaches its
+	// program without a word.
+	links []link.Link
+
+	// How often the kernel had not run the first program when the trace began,
+	// and when it ended: nil until then.
+	missesBefore uint64
+	missesAtEnd  atomic.Pointer[uint64]
+}
+
+// attachTyped attaches a program whose type says to which tracepoint.
+func (p *programs) attachTyped(program, _ string) error {
+	l, err := link.AttachTracing(link.TracingOptions{Program: p.objects.Programs[program]})
+	return p.keep(l, err, program)
+}
+
+// keep keeps the link of an attached program.
+func (p *programs) keep(l link.Link, err error, program string) error {
+	if err != nil {
+		return fmt.Errorf("attach the program %q to its tracepoint: %w", program, err)
+	}
+	p.links = append(p.links, l)
+	return nil
+}
+
+// detach takes the programs from their tracepoints.
+func (p *programs) detach() error {
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
+	}
+	p.links = nil
+	return errors.Join(errs...)
+}
+
+// begin has the attached programs begin to trace, all at once; first is the first of
+// them on the tracepoint of transitions. A transition under way at that moment may be
+// the twin's without being missed by the first: on each CPU one such can hide one miss
+// from the account.
+func (p *programs) begin(first string) (err error) {
+	if p.missesBefore, err = p.misses(first); err != nil {
+		return err
+	}
+	if err := p.setStarted(1); err != nil {
+		return fmt.Errorf("have the programs begin: %w", err)
+	}
+	return nil
+}
+
+// end takes the programs away, and returns when none runs any more.
+func (p *programs) end(first string) {
+	if p.setStarted(0) == nil { // what they miss while they are detached is no loss
+		if misses, err := p.misses(first); err == nil {
+			p.missesAtEnd.Store(&misses)
+		}
+	}
+	_ = p.detach() // errors leave nothing to do: the programs go with the process
+	awaitPrograms()
+}
+
+// setStarted has the programs trace (1) or not (0).
+func (p *programs) setStarted(is uint32) error { return p.objects.Maps["started"].Put(uint32(0), is) }
+
+// misses is how often the kernel did not run the first program, until the trace
+// ended.
+func (p *programs) misses(first string) (uint64, error) {
+	if atEnd := p.missesAtEnd.Load(); atEnd != nil {
+		return *atEnd, nil
+	}
+	stats, err := p.objects.Programs[first].Stats()
+	if err != nil {
+		return 0, fmt.Errorf("read the programs' statistics: %w", err)
+	}
+	return stats.RecursionMisses, nil
+}
+
+// counts is the sum of the programs' counters over the CPUs. It may be called from any
+// goroutine.
+func (p *programs) counts() (sum bpf.TcpstatesCounts, err error) {
+	var perCPU []bpf.TcpstatesCounts
+	if err := p.objects.Maps["counters"].Lookup(uint32(0), &perCPU); err != nil {
+		return sum, fmt.Errorf("read the programs' counters: %w", err)
+	}
+	for _, c := range perCPU {
+		sum.Emitted += c.Emitted
+		sum.Lost += c.Lost
+		sum.Recovered += c.Recovered
+		sum.Deferred += c.Deferred
+		sum.Gaps += c.Gaps
+		sum.Unsampled += c.Unsampled
+		sum.UnsampledConns += c.UnsampledConns
+	}
+	return sum, nil
+}
+
+// totals is the account as far as the programs know it; it is exact after end.
+func (p *programs) totals(first string) (Totals, error) {
+	c, err := p.counts()
+	if err != nil {
+		return Totals{}, err
+	}
+	misses, err := p.misses(first)
+	if err != nil {
+		return Totals{}, err
+	}
+	totals := Totals{
+		Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps,
+		Unsampled: c.Unsampled, UnsampledConns: c.UnsampledConns,
+	}
+	// What the first did not handle, a later one did, or nobody.
+	if unhandled := misses - p.missesBefore + c.Deferred; unhandled > c.Recovered {
+		totals.Missed = unhandled - c.Recovered
+	}
+	return totals, nil
+}
