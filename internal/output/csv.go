@@ -177,13 +177,19 @@ func quoteCSV(line []byte, start int) []byte {
 	if bytes.IndexByte(field, '"') < 0 && bytes.IndexByte(field, ',') < 0 {
 		return line
 	}
-	value := string(field) // rare: names with such characters
-	line = append(line[:start], '"')
-	for _, b := range []byte(value) {
-		if b == '"' {
-			line = append(line, '"')
+	quotes := bytes.Count(field, []byte{'"'})
+	from := len(line) - 1
+	line = append(line, make([]byte, quotes+2)...) // no allocation where there is room
+	to := len(line) - 1
+	line[to] = '"'
+	for ; from >= start; from-- {
+		to--
+		line[to] = line[from]
+		if line[from] == '"' {
+			to--
+			line[to] = '"'
 		}
-		line = append(line, b)
 	}
-	return append(line, '"')
+	line[start] = '"'
+	return line
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"net/netip"
+	"runtime"
 	"testing"
 
 	"tcpstates/internal/event"
@@ -112,4 +113,24 @@ func livesOf(connections int) []event.Event {
 		}
 	}
 	return lives
+}
+
+// TestNoAllocationsOnTheWay: between the source and the output there is none for an
+// event, but for the memory of connections that there are more of.
+func TestNoAllocationsOnTheWay(t *testing.T) {
+	const events = 200_000
+	for _, format := range output.Formats {
+		sink := format.New(output.Options{Out: io.Discard, Notes: io.Discard, Width: func() int { return 0 }})
+		show := show{format: format, subject: output.OfTransitions, keep: isNoConn, summary: true}
+		way := (&app{}).newWay(&busy{left: events, lives: livesOf(500)}, nil, &viewFlags{maxConns: 1_000_000}, show, sink, true)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := pipeline.Run(way.source, way.stages, way.sink, 0); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.Mallocs - before.Mallocs; n > events/100 {
+			t.Errorf("%s: %d allocations for %d events", format.Name, n, events)
+		}
+	}
 }
