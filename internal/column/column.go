@@ -65,8 +65,14 @@ const (
 	Handshakes
 	// Ends are of those that tell of an end.
 	Ends
+	// Closes are of those that tell who closes, Waits of those that tell how long a
+	// connection waited to be accepted.
+	Closes
+	Waits
 	// Conns are of connections that have ended.
 	Conns
+	// Placed are of those whose owner runs in a place that is known.
+	Placed
 	// Losses are of events that are missing, Samples of connections that are.
 	Losses
 	Samples
@@ -94,15 +100,24 @@ func GroupsOf(e *event.Event) Groups {
 		if e.NewState == event.Established {
 			groups |= Handshakes
 		}
+		if e.Closes {
+			groups |= Closes
+		}
 		if e.End.Reason != event.ReasonNone {
 			groups |= Ends
 		}
 	case e.Kind == event.KindConn:
-		groups |= Timed | Concluded | Handshakes | Ends | Conns
+		groups |= Timed | Concluded | Handshakes | Closes | Ends | Conns
 	case e.Kind == event.KindSocket:
 		groups |= Present | Listed
 	case happens(e.Kind):
 		groups |= Timed | Present
+	}
+	if e.AcceptWait.Known {
+		groups |= Waits
+	}
+	if e.Owner.Place != nil && *e.Owner.Place != nowhere {
+		groups |= Placed
 	}
 	return groups
 }

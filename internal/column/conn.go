@@ -57,12 +57,12 @@ var (
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.Handshake.Way.String()...) }}
 	AcceptWait = Column{Name: "accept_wait_ms", Unit: "ms", Source: "concluded: accept",
 		Help:   "how long the connection waited to be accepted; told once",
-		Header: "ACCEPT", Width: 9, Number: true, Of: Concluded,
+		Header: "ACCEPT", Width: 9, Number: true, Of: Waits,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendWait(dst, e, false, 6) },
 		Text: func(dst []byte, e *event.Event, _ *State) []byte { return appendWait(dst, e, false, 3) }}
 	AcceptWaitMax = Column{Name: "accept_wait_max_ms", Unit: "ms", Source: "concluded: first use",
 		Help:   "how long it waited to be accepted, at most; told once",
-		Header: "ACCEPT<=", Width: 9, Number: true, Of: Concluded,
+		Header: "ACCEPT<=", Width: 9, Number: true, Of: Waits,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return appendWait(dst, e, true, 6) },
 		Text: func(dst []byte, e *event.Event, _ *State) []byte { return appendWait(dst, e, true, 3) }}
 

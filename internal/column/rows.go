@@ -105,26 +105,26 @@ var (
 		Header: "CGROUPID", Width: 10, Number: true, Data: cgroupID}
 	Cgroup = Column{Name: "cgroup", Source: "cgroupfs, by cgroupid",
 		Help: "the owner's cgroup, by path",
-		Free: true, Header: "CGROUP", Width: 30, Min: 10, Max: 100, Cut: CutEnd,
+		Free: true, Header: "CGROUP", Width: 30, Min: 10, Max: 100, Cut: CutEnd, Of: Placed,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Cgroup) }}
 	Container = Column{Name: "container", Source: "concluded from cgroup",
 		Help: "the id of the owner's container",
-		Free: true, Header: "CONTAINER", Width: 12, Max: 64, Cut: CutEnd,
+		Free: true, Header: "CONTAINER", Width: 12, Max: 64, Cut: CutEnd, Of: Placed,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Container) }}
 	Unit = Column{Name: "unit", Source: "concluded from cgroup",
 		Help: "the owner's innermost systemd unit",
-		Free: true, Header: "UNIT", Width: 20, Min: 8, Max: 40, Cut: CutEnd,
+		Free: true, Header: "UNIT", Width: 20, Min: 8, Max: 40, Cut: CutEnd, Of: Placed,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Unit) }}
 	Pod = Column{Name: "pod", Source: "concluded from cgroup",
 		Help: "the uid of the owner's Kubernetes pod",
-		Free: true, Header: "POD", Width: 36,
+		Free: true, Header: "POD", Width: 36, Of: Placed,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return event.AppendText(dst, placeOf(e).Pod) }}
 	CloserPID = Column{Name: "closerpid", Source: "current->tgid",
 		Help:   "the process that closes the socket or its sending side; not always the owner",
-		Header: "CLOSERPID", Width: 9, Number: true, Of: Concluded, Data: closerPID}
+		Header: "CLOSERPID", Width: 9, Number: true, Of: Closes, Data: closerPID}
 	CloserComm = Column{Name: "closercomm", Source: "group_leader->comm",
 		Help: "the name of the process that closes",
-		Free: true, Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Concluded, Data: closerComm}
+		Free: true, Header: "CLOSER", Width: 15, Min: 7, Cut: CutEnd, Of: Closes, Data: closerComm}
 	Proto = Column{Name: "proto", Source: "sock_diag",
 		Help:   "tcp or udp",
 		Header: "PROTO", Width: 5, Drop: 1, Of: Listed, Data: proto}

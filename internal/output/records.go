@@ -1,6 +1,7 @@
 package output
 
 import (
+	"slices"
 	"strconv"
 
 	"tcpstates/internal/column"
@@ -34,25 +35,32 @@ const (
 // records writes a record a line; what is not known has no field.
 type records struct {
 	buffer
-	syntax  *syntax
-	columns []*column.Column
-	members []column.Groups
-	keys    [][]byte // for each column what stands before its value
-	chars   []charset
-	state   column.State
+	syntax *syntax
+	fields []field
+	state  column.State
+}
+
+// field is what a record may have of a column.
+type field struct {
+	of    column.Groups
+	key   []byte // what stands before its value
+	data  text
+	chars charset
 }
 
 func newRecords(o Options, s *syntax) pipeline.Sink {
-	r := &records{buffer: newBuffer(o.Out), syntax: s, columns: o.columns(dataColumns), state: o.state()}
-	r.members = column.Members(r.columns)
-	for i, c := range r.columns {
+	r := &records{buffer: newBuffer(o.Out), syntax: s, state: o.state()}
+	columns := o.columns(dataColumns)
+	members := column.Members(columns)
+	for i, c := range columns {
 		// The first is the type, which each event has.
 		before := s.between
 		if i == 0 {
 			before = s.begin
 		}
-		r.keys = append(r.keys, s.key([]byte(before), c.Name, !c.Number))
-		r.chars = append(r.chars, charsOf(c))
+		r.fields = append(r.fields, field{
+			of: members[i], key: s.key([]byte(before), c.Name, !c.Number), data: c.Data, chars: charsOf(c),
+		})
 	}
 	return r
 }
@@ -82,23 +90,28 @@ func (r *records) Start(s event.Start) error {
 func (r *records) Write(e *event.Event) error {
 	line := r.lines
 	groups := column.GroupsOf(e)
-	for i, member := range r.members {
-		if groups&member == 0 {
-			continue
-		}
-		before := len(line)
-		line = append(line, r.keys[i]...)
-		start := len(line)
-		line = r.columns[i].Data(line, e, &r.state)
-		if len(line) == start {
-			line = line[:before]
-			continue
-		}
-		if chars := r.chars[i]; chars != digits {
-			line = r.syntax.seal(line, start, chars)
+	for i := range r.fields {
+		if f := &r.fields[i]; groups&f.of != 0 {
+			line = r.appendField(line, f, e)
 		}
 	}
 	return r.putEvent(append(line, r.syntax.end...), e)
+}
+
+// appendField appends the field, if its value is known: half of them are not, so that
+// its key is put in front when it is.
+func (r *records) appendField(line []byte, f *field, e *event.Event) []byte {
+	before := len(line)
+	start := before + len(f.key)
+	line = f.data(slices.Grow(line, len(f.key))[:start], e, &r.state)
+	if len(line) == start {
+		return line[:before]
+	}
+	copy(line[before:], f.key)
+	if f.chars != digits {
+		line = r.syntax.seal(line, start, f.chars)
+	}
+	return line
 }
 
 // Flush implements pipeline.Sink.

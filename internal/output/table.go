@@ -23,7 +23,7 @@ type table struct {
 	state   column.State
 }
 
-// text appends what a column has to say of an event, for a person.
+// text appends what a column has to say of an event.
 type text func(dst []byte, e *event.Event, s *column.State) []byte
 
 // arrow stands between the states; it exists in tables alone.
