@@ -21,7 +21,7 @@ import (
 	"tcpstates/internal/wire"
 )
 
-// DefaultBufferSize is the size of the buffer to user space in bytes: it holds some 40,000
+// DefaultBufferSize is the size of the buffer to user space in bytes: it holds some 55,000
 // transitions.
 const DefaultBufferSize = 8 << 20
 

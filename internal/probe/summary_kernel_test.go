@@ -276,9 +276,9 @@ func TestSummaryOfInterrupts(t *testing.T) {
 	}
 }
 
-// TestSummaryFilters has one connection, of which both ends are in this process, and looks
+// TestSummaryChooses has one connection, of which both ends are in this process, and looks
 // at who is counted.
-func TestSummaryFilters(t *testing.T) {
+func TestSummaryChooses(t *testing.T) {
 	kerneltest.Require(t)
 	const serverPort, clientPort = 40000, 50000
 	self := uint32(os.Getpid())

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-
 	"tcpstates/bpf"
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
@@ -184,21 +182,6 @@ func TestEveryEndingByItsCount(t *testing.T) {
 	}
 	if room := int(spec.Maps["endings"].MaxEntries); len(ways)*8 > room {
 		t.Errorf("%d ways to end, and the map has room for %d", len(ways), room)
-	}
-}
-
-// TestMapsAreBounded: but for what the kernel frees with its socket.
-func TestMapsAreBounded(t *testing.T) {
-	spec, err := bpf.LoadSummary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, m := range spec.Maps {
-		switch {
-		case m.Type == ebpf.SkStorage && name == "trails":
-		case m.Type == ebpf.SkStorage, m.Type == ebpf.LRUHash, m.MaxEntries == 0, m.MaxEntries > 1<<16:
-			t.Errorf("the map %s is a %v of %d entries", name, m.Type, m.MaxEntries)
-		}
 	}
 }
 
