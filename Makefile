@@ -54,6 +54,8 @@ bench: ## measure; as root, on the kernel too
 
 # What tcpstates is measured beside.
 PEER_PACKAGES := libbpf-tools bpftrace
+# BCC's compiles its programs when they start, for which it needs the kernel's headers.
+PEER_PACKAGES += $(if $(wildcard /lib/modules/$(shell uname -r)/build),bpfcc-tools)
 # Flags of both, see go run ./internal/peers bench -help; for a quick look:
 # make bench-peers PEERS='-rounds 1 -duration 1s -sections storm,20k'
 PEERS ?=

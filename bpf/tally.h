@@ -40,8 +40,8 @@ struct tally {
 };
 
 /*
- * Whose numbers they are. The kernel does not run a program while it is running on
- * the same CPU, so that no other run changes a number between the first's load and
+ * Whose numbers they are. Since Linux 6.1 the kernel does not run a program while it is
+ * running on the same CPU (prog->active in __bpf_trace_run), so that no other run changes a number between the first's load and
  * store of it: it adds without a lock, and has numbers of its own for that. The
  * later programs can interrupt each other. They seldom have anything to add, and
  * do it atomically.

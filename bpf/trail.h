@@ -67,14 +67,14 @@ struct {
 /*
  * Beside the address in a slot: its socket is in CLOSE. Then anybody may take it, but
  * for others than that socket only when no report of a reset comes any more that
- * belongs to its end (conn's settling).
+ * belongs to its end (conn's settling). It may have been left after now.
  */
 #define LEFT 1ULL
 #define SETTLING_NS 50000000ULL
 
 static __always_inline bool is_free(const struct trail *slot, __u64 taken, __u64 address, __u64 now)
 {
-	return !taken || taken == (address | LEFT) || (taken & LEFT && now - slot->since > SETTLING_NS);
+	return !taken || taken == (address | LEFT) || (taken & LEFT && (__s64)(now - slot->since) > (__s64)SETTLING_NS);
 }
 
 /* Makes a free slot the socket's. It is false if somebody else was faster. */

@@ -30,7 +30,7 @@ struct {
 	__type(value, struct changes);
 } counted SEC(".maps");
 
-/* A program is not run while it runs on the same CPU, so nobody else adds. */
+/* Since Linux 6.1 a program is not run while it runs on the same CPU, so nobody else adds. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(count, struct sock *sk, int oldstate, int newstate)
 {

@@ -73,7 +73,7 @@ func (f *connsFlags) reasons() string {
 // or a notice.
 func (f *connsFlags) keeps(e *event.Event) bool {
 	if e.Kind != event.KindConn {
-		return isNotice(e)
+		return e.IsNotice()
 	}
 	lived, _ := e.AtLeast()
 	h := &e.Handshake

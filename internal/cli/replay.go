@@ -74,7 +74,7 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	defer func() { err = errors.Join(err, target.close()) }()
 	before := []pipeline.Stage{keeper(isNoSocket)}
 	if start.MaxEventsPerSecond > 0 {
-		before = append(before, &rateTeller{app: a, most: start.MaxEventsPerSecond})
+		before = append(before, newRateTeller(a, start.MaxEventsPerSecond))
 	}
 	way := a.newWay(r, before, flags, show, target.sink, start.Owners)
 	if err := way.sink.Start(start.Start); err != nil {

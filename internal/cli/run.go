@@ -56,7 +56,7 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 		before = append(before, recorder)
 	}
 	if flags.most > 0 {
-		before = append(before, &rateTeller{app: a, most: uint64(flags.most)})
+		before = append(before, newRateTeller(a, uint64(flags.most)))
 	}
 	if flood != nil {
 		flood.source = source

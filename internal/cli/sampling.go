@@ -13,9 +13,14 @@ import (
 type rateTeller struct {
 	*app
 	most   uint64
-	oneIn  uint64 // zero: nothing was said yet, and all are shown
+	oneIn  uint64 // of so many connections one is shown
 	told   uint64 // of that
 	toldAt uint64 // ktime
+}
+
+// newRateTeller makes one that takes all connections to be shown until it hears else.
+func newRateTeller(a *app, most uint64) *rateTeller {
+	return &rateTeller{app: a, most: most, oneIn: 1, told: 1}
 }
 
 // tellEvery is how much of the events' time passes between two words at least.
@@ -24,10 +29,11 @@ const tellEvery = uint64(time.Second)
 // Apply implements pipeline.Stage.
 func (r *rateTeller) Apply(e *event.Event, next func(*event.Event) error) error {
 	if e.Kind == event.KindSampling {
-		if e.OneIn == r.oneIn {
+		oneIn := max(e.OneIn, 1)
+		if oneIn == r.oneIn {
 			return nil
 		}
-		r.oneIn = e.OneIn
+		r.oneIn = oneIn
 	}
 	if r.oneIn != r.told && (r.toldAt == 0 || e.Ktime >= r.toldAt+tellEvery) {
 		r.tell()
@@ -37,7 +43,7 @@ func (r *rateTeller) Apply(e *event.Event, next func(*event.Event) error) error 
 }
 
 func (r *rateTeller) tell() {
-	if r.oneIn <= 1 {
+	if r.oneIn == 1 {
 		fmt.Fprintf(r.stderr, "tcpstates: all new connections are shown again: there is room for them in %d events a second\n", r.most)
 		return
 	}

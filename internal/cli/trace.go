@@ -40,10 +40,7 @@ func (a *app) traceOrReplay(ctx context.Context, flags *traceFlags, show show, g
 func isNoConn(e *event.Event) bool { return e.Kind != event.KindConn }
 
 // isRaw keeps what the tracepoint reports, and what tells of what is missing.
-func isRaw(e *event.Event) bool { return e.Kind == event.KindTransition || isNotice(e) }
-
-// isNotice tells whether an event is a loss, or says which connections are shown.
-func isNotice(e *event.Event) bool { return e.Kind == event.KindLost || e.Kind == event.KindSampling }
+func isRaw(e *event.Event) bool { return e.Kind == event.KindTransition || e.IsNotice() }
 
 // show is what a live trace shows.
 type show struct {

@@ -87,7 +87,7 @@ const (
 // GroupsOf are the groups of columns that have something to say of the event.
 func GroupsOf(e *event.Event) Groups {
 	groups := Everything
-	if e.Kind != event.KindLost && e.Kind != event.KindSampling {
+	if !e.IsNotice() {
 		groups |= Sockets
 	}
 	switch {

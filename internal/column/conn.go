@@ -71,7 +71,7 @@ var (
 		Header: "REASON", Width: 17, Min: 8, Cut: CutEnd, Of: Ends,
 		Data: func(dst []byte, e *event.Event, _ *State) []byte { return append(dst, e.End.Reason.String()...) }}
 	Cause = Column{Name: "cause", Source: "concluded at the end",
-		Help:   "what lies behind the reason; of a loss, why nothing could be written",
+		Help:   "what lies behind the reason; of a loss, why events could not be written or were not told",
 		Header: "CAUSE", Width: 17, Min: 8, Cut: CutEnd, Of: Ends | Losses,
 		Data: cause}
 	First = Column{Name: "first", Source: "concluded from the states",

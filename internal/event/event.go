@@ -222,6 +222,9 @@ func (e *Event) Begins() bool {
 		(e.OldState == Close && e.NewState != Close || e.OldState == Listen && e.NewState == SynRecv)
 }
 
+// IsNotice tells whether the event says what is not shown: a loss, or a sample.
+func (e *Event) IsNotice() bool { return e.Kind == KindLost || e.Kind == KindSampling }
+
 // IsDuplicate tells whether a transition ends a server's socket that never was a
 // connection, of which no end as a whole is told (conn.Tracker).
 func (e *Event) IsDuplicate() bool {

@@ -88,7 +88,7 @@ func (g *group) Apply(e *event.Event, next func(*event.Event) error) error {
 
 // Write implements pipeline.Sink.
 func (g *group) Write(e *event.Event) error {
-	if isNotice(e) {
+	if e.IsNotice() {
 		return g.putEvent(g.appendNotice(append(g.lines, '\n'), e), e)
 	}
 	c := g.conns[e.Socket()]

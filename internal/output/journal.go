@@ -181,7 +181,7 @@ func priorityOf(e *event.Event) journal.Priority {
 // appendMessage appends an event as a sentence: who, both ends, what happened,
 // and what explains it.
 func appendMessage(dst []byte, e *event.Event) []byte {
-	if isNotice(e) {
+	if e.IsNotice() {
 		return appendSentence(dst, e)
 	}
 	dst = appendWho(dst, e)

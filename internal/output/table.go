@@ -198,7 +198,7 @@ func (t *table) putHeader() error {
 // Write implements pipeline.Sink.
 func (t *table) Write(e *event.Event) error {
 	switch {
-	case isNotice(e):
+	case e.IsNotice():
 		return t.putEvent(t.appendNotice(t.lines, e), e)
 	case !hasLine(e):
 		return nil
@@ -260,9 +260,6 @@ func (t *table) appendNote(line []byte, e *event.Event) []byte {
 	alone := column.Layout{Columns: []*column.Column{&column.Why}, Widths: []int{t.width - len(noteIndent)}, Cut: true}
 	return append(alone.AppendCell(line, start, 0), '\n')
 }
-
-// isNotice tells whether the event is a notice of what is not shown.
-func isNotice(e *event.Event) bool { return e.Kind == event.KindLost || e.Kind == event.KindSampling }
 
 // appendNotice appends the line of a notice.
 func (t *table) appendNotice(line []byte, e *event.Event) []byte {

@@ -75,7 +75,7 @@ type Ended struct {
 var summaryPrograms = []string{"first", "between", "twin", "reset_received", "reset_sent"}
 
 // LoadSummary loads the programs. They take the best backend; of the options count
-// Filter, PIDNamespace and TypesFile. An error of what the machine lacks is a
+// Filter, PIDNamespace and TypesFile. They need Linux 6.1. An error of what the machine lacks is a
 // *feature.Missing; another one is of a TypesFile that holds no types.
 func LoadSummary(o Options) (*Summary, error) {
 	if err := feature.Elsewhere(); err != nil {
@@ -84,6 +84,11 @@ func LoadSummary(o Options) (*Summary, error) {
 	list, err := listFor(&o)
 	if err != nil {
 		return nil, err
+	}
+	// Before, a program that a softirq interrupts is run for that softirq's events, too
+	// (since then __bpf_trace_run looks at prog->active), and both count.
+	if feature.OlderThan(6, 1) {
+		return nil, onlyFull(&feature.Missing{What: "boot Linux 6.1 or later, where one does not interrupt itself"})
 	}
 	full := backends[0]
 	if missing := whatIsMissing(list, full.needs); missing != nil {
