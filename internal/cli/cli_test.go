@@ -73,6 +73,7 @@ type fake struct {
 	events  []event.Event
 	options probe.Options
 	stopped chan struct{}
+	stop    sync.Mutex // of Stop, which more than one may call
 	totals  probe.Totals
 	walk    snapshot.Report
 	walkErr error
@@ -139,6 +140,8 @@ func (f *fake) Knows() probe.Knows {
 func (f *fake) Totals() (probe.Totals, error) { return f.totals, nil }
 
 func (f *fake) Stop() {
+	f.stop.Lock()
+	defer f.stop.Unlock()
 	select {
 	case <-f.stopped:
 	default:

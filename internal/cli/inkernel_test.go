@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -83,6 +84,12 @@ func someCounts() probe.Counted {
 // countOn runs the command on a fake kernel that counts.
 func countOn(t *testing.T, f *fakeCounter, stdout io.Writer, args ...string) (code int, stderr string) {
 	t.Helper()
+	return countUntil(t.Context(), t, f, stdout, args...)
+}
+
+// countUntil is countOn of a command that the context interrupts.
+func countUntil(ctx context.Context, t *testing.T, f *fakeCounter, stdout io.Writer, args ...string) (code int, stderr string) {
+	t.Helper()
 	var said shared
 	a := &app{
 		stdin: strings.NewReader(""), stdout: stdout, stderr: &said, getenv: func(string) string { return "" }, clock: newClock(),
@@ -94,7 +101,7 @@ func countOn(t *testing.T, f *fakeCounter, stdout io.Writer, args ...string) (co
 		},
 		loadSummary: func(o probe.Options) (kernelCounter, error) { f.options = o; return f, f.err },
 	}
-	code = a.run(t.Context(), append([]string{"--summary", "--in-kernel"}, args...))
+	code = a.run(ctx, append([]string{"--summary", "--in-kernel"}, args...))
 	return code, said.text.String()
 }
 
@@ -114,13 +121,33 @@ func TestCountsGoToStdout(t *testing.T) {
 	}
 }
 
+// enough is what interrupts the command when it has shown so many summaries.
+type enough struct {
+	bytes.Buffer
+	summaries int
+	interrupt context.CancelFunc
+}
+
+func (e *enough) Write(b []byte) (int, error) {
+	n, err := e.Buffer.Write(b)
+	if strings.Count(e.String(), "summary: ") >= e.summaries {
+		e.interrupt()
+	}
+	return n, err
+}
+
 // TestCountsSoFar prints them before the end, too.
 func TestCountsSoFar(t *testing.T) {
-	var out bytes.Buffer
+	ctx, interrupt := context.WithTimeout(t.Context(), startLimit)
+	defer interrupt()
+	out := &enough{summaries: 2, interrupt: interrupt}
 	f := &fakeCounter{counted: someCounts()}
-	code, said := countOn(t, f, &out, "--every", "1ms", "--duration", "100ms")
-	if n := strings.Count(out.String(), "summary: "); code != 0 || n < 2 || n != f.readings {
+	code, said := countUntil(ctx, t, f, out, "--every", "1ms")
+	if n := strings.Count(out.String(), "summary: "); code != 0 || n < 3 || n != f.readings {
 		t.Errorf("exit code %d, %d summaries of %d readings, stderr %q", code, n, f.readings, said)
+	}
+	if ctx.Err() != context.Canceled {
+		t.Error("the second summary did not come before the end")
 	}
 }
 
@@ -150,28 +177,28 @@ func TestKernelThatCannotCount(t *testing.T) {
 	}
 }
 
+// startCounting starts the built command, which counts in the kernel what happens in a
+// namespace of its own.
+func startCounting(t *testing.T, args ...string) (l *live, ns *kerneltest.Netns, out *os.File) {
+	t.Helper()
+	kerneltest.Require(t)
+	ns, out = kerneltest.NewNetns(t), outputFile(t)
+	path := fmt.Sprint("/proc/", os.Getpid()) + strings.TrimPrefix(ns.Path(), "/proc/self")
+	return startLive(t, out, append([]string{"--summary", "--netns", path}, args...)...), ns, out
+}
+
 // TestCountsOfThisKernel has the built command count a refused connect.
 func TestCountsOfThisKernel(t *testing.T) {
-	kerneltest.Require(t)
-	ns := kerneltest.NewNetns(t)
-	out, err := os.Create(t.TempDir() + "/out")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	l := startLive(t, out, "--summary", "--in-kernel", "--netns", fmt.Sprint("/proc/", os.Getpid())+strings.TrimPrefix(ns.Path(), "/proc/self"))
+	l, ns, out := startCounting(t, "--in-kernel")
 	ns.Do(t, func() {
 		if _, err := net.Dial("tcp4", "127.0.0.1:9"); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("connect: %v", err)
 		}
 	})
 	said := l.end(t)
-	text, err := os.ReadFile(out.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := read(t, out.Name())
 	for _, want := range []string{"summary: 1 connection ended, 1 failed\n  refused ", "\n  in SYN_SENT ", "\n  SYN_SENT    -> CLOSE                  1\n"} {
-		if !strings.Contains(string(text), want) {
+		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
@@ -247,14 +274,7 @@ func TestFloodThatCannotBeCounted(t *testing.T) {
 // TestFloodOfThisKernel has the built command go over to counting in the midst of refused
 // connects: each is shown or counted.
 func TestFloodOfThisKernel(t *testing.T) {
-	kerneltest.Require(t)
-	ns := kerneltest.NewNetns(t)
-	out, err := os.Create(t.TempDir() + "/out")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	l := startLive(t, out, "--summary", "--in-kernel=20", "--netns", fmt.Sprint("/proc/", os.Getpid())+strings.TrimPrefix(ns.Path(), "/proc/self"))
+	l, ns, out := startCounting(t, "--in-kernel=20")
 	connects := 0
 	ns.Do(t, func() {
 		// Some hundred times as many a second, for more than one and a tick.
@@ -276,8 +296,7 @@ func TestFloodOfThisKernel(t *testing.T) {
 	if shown == 0 || counted == 0 || shown+counted < 2*connects {
 		t.Errorf("%d transitions were shown and %d counted of %d", shown, counted, 2*connects)
 	}
-	text, err := os.ReadFile(out.Name())
-	if want := fmt.Sprintf("-- %d transitions were counted in the kernel, and are not shown --\n", counted); err != nil || !strings.HasSuffix(string(text), want) {
-		t.Errorf("%v, the lines do not end with %q", err, want)
+	if want := fmt.Sprintf("-- %d transitions were counted in the kernel, and are not shown --\n", counted); !strings.HasSuffix(read(t, out.Name()), want) {
+		t.Errorf("the lines do not end with %q", want)
 	}
 }

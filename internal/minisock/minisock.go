@@ -176,12 +176,12 @@ func (f *Follower) rouse() {
 	}
 }
 
-// Asking costs time in proportion to the sockets of a machine. It takes less
-// than a hundredth of one CPU, unless there are hundreds of thousands.
+// Asking costs time in proportion to the sockets of a machine: half a second where
+// there are a million. It takes a hundredth of one CPU at most.
 const (
 	interval  = time.Second
-	idleness  = 150 // times as long as the last batch took
-	longPause = 15 * time.Second
+	idleness  = 100 // times as long as the last batch took
+	longPause = time.Minute
 )
 
 // run asks while there is something to ask for.

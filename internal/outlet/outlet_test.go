@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,9 +22,11 @@ type disk struct {
 	text bytes.Buffer
 	room int
 	err  error // what it says when there is no more
+	asks int   // how often it was written to
 }
 
 func (d *disk) Write(lines []byte) (int, error) {
+	d.asks++
 	n := len(lines)
 	if n > d.room {
 		n = bytes.LastIndexByte(lines[:d.room], '\n') + 1
@@ -96,7 +100,7 @@ func (b *bench) end(t *testing.T) event.Stop {
 	return stop
 }
 
-// record is a line of JSON.
+// line is a record of JSON.
 type line struct {
 	Type      string `json:"type"`
 	Sock      string `json:"sock"`
@@ -158,6 +162,44 @@ func TestAHoleIsCountedWhereverItBegins(t *testing.T) {
 	}
 }
 
+// TestWhatIsKeptIsCountedOnce has the room end twice in the same lines, wherever.
+func TestWhatIsKeptIsCountedOnce(t *testing.T) {
+	for first := 0; first < 1800; first += 89 {
+		for second := 0; second < 1800; second += 97 {
+			b := newBench(t, "json", output.Options{})
+			b.disk.room = first
+			b.give(t, 60)
+			b.disk.room = second
+			b.now = b.now.Add(pause)
+			if err := b.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			stop := b.end(t)
+			if shown := uint64(strings.Count(b.disk.text.String(), `"type":"transition"`)); stop.Shown != shown || stop.Unwritten != 60-shown {
+				t.Errorf("room for %d and %d: %d lines, and the account is %+v", first, second, shown, stop)
+			}
+		}
+	}
+}
+
+// TestNothingIsTriedBeforeThePause: a full disk is not asked with each event.
+func TestNothingIsTriedBeforeThePause(t *testing.T) {
+	b := newBench(t, "json", output.Options{})
+	b.disk.room = 0
+	for range 3 {
+		b.give(t, 1)
+		asks := b.disk.asks
+		b.now = b.now.Add(pause - 1)
+		if b.give(t, 50); b.disk.asks != asks {
+			t.Errorf("the disk was asked %d times before the pause was over", b.disk.asks-asks)
+		}
+		b.now = b.now.Add(1)
+		if b.give(t, 50); b.disk.asks != asks+1 {
+			t.Errorf("the disk was asked %d times when the pause was over, want once", b.disk.asks-asks)
+		}
+	}
+}
+
 // TestNoRoomToTheEnd counts what never was written, in every format.
 func TestNoRoomToTheEnd(t *testing.T) {
 	for _, format := range []string{"table", "wide", "csv", "json", "logfmt", "bcc", "libbpf"} {
@@ -209,6 +251,74 @@ func TestLossesAreHeldWhileThereIsNoRoom(t *testing.T) {
 	}
 	if len(losses) != 2 || losses[0].Lost != 3 || losses[1].Lost != 10 || losses[1].Cause != "" {
 		t.Errorf("the losses are %+v", losses)
+	}
+}
+
+// TestEachHoleTellsItsOwn: what was told of one is not told of the next.
+func TestEachHoleTellsItsOwn(t *testing.T) {
+	b := newBench(t, "json", output.Options{})
+	for i, held := range [][]event.Event{
+		{{Kind: event.KindLost, Lost: 5}, {Kind: event.KindSampling, OneIn: 4}},
+		{{Kind: event.KindLost, Lost: 7}},
+		{},
+	} {
+		b.disk.room = 0
+		b.give(t, 2+i) // the first is kept
+		for _, e := range held {
+			if err := b.Write(&e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.disk.room = 1 << 20
+		b.now = b.now.Add(pause)
+		b.give(t, 1)
+	}
+	b.end(t)
+	var got []string
+	for _, l := range b.linesOf(t) {
+		switch l.Type {
+		case "lost":
+			got = append(got, strings.TrimSpace(fmt.Sprint("lost ", l.Lost, " ", l.Cause)))
+		case "sampling":
+			got = append(got, fmt.Sprint("one in ", l.OneIn))
+		}
+	}
+	want := []string{
+		"lost 1 no space left on device", "lost 5", "one in 4",
+		"lost 2 no space left on device", "lost 7",
+		"lost 3 no space left on device",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestLinesWithoutEventsMustBeWrittenToo: without a part of a header, or without the
+// line of a loss, what is written is incomplete, though no event is missing.
+func TestLinesWithoutEventsMustBeWrittenToo(t *testing.T) {
+	for name, write := range map[string]func(b *bench) error{
+		"header": func(b *bench) error {
+			_, err := b.outlet.Write([]byte("one\ntwo\n"))
+			return err
+		},
+		"loss": func(b *bench) error {
+			return errors.Join(b.Write(&event.Event{Kind: event.KindLost, Lost: 5}), b.Flush())
+		},
+	} {
+		for _, room := range []int{0, 5, 1 << 20} {
+			b := newBench(t, "json", output.Options{})
+			b.disk.room = room
+			if err := write(b); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.outlet.Incomplete(); (err == nil) != (room > 5) {
+				t.Errorf("%s, room for %d: it says that it is %v", name, room, err)
+			}
+			b.disk.room = 1 << 20
+			if stop := b.end(t); stop.Unwritten != 0 || b.outlet.Incomplete() != nil {
+				t.Errorf("%s, room for %d and again: the account is %+v, and it says that it is %v", name, room, stop, b.outlet.Incomplete())
+			}
+		}
 	}
 }
 
@@ -270,11 +380,11 @@ func TestBlocksAreCountedWithTheirLines(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stop := event.Stop{Shown: 3}
+	stop := event.Stop{Shown: 10}
 	if err := s.Stop(stop); err != nil {
 		t.Fatal(err)
 	}
-	if o.Account(&stop); stop.Shown != 0 || stop.Unwritten != 3 {
+	if o.Account(&stop); stop.Shown != 7 || stop.Unwritten != 3 {
 		t.Errorf("the account is %+v", stop)
 	}
 }

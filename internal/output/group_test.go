@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -324,6 +325,35 @@ func TestTooManyLines(t *testing.T) {
 	if n := strings.Count(out, "\n  22:"); n+strings.Count(out, "\n  00:")+strings.Count(out, "\n  23:") != maxLines || !strings.Contains(out, "  -- 39 lines left out --\n") ||
 		!strings.Contains(out, "ESTABLISHED -> CLOSE") {
 		t.Errorf("got\n%s", out)
+	}
+}
+
+// account is a Marked that keeps the marks.
+type account struct {
+	bytes.Buffer
+	marks []Mark
+}
+
+func (a *account) WriteMarked(lines []byte, marks []Mark) error {
+	a.marks = append(a.marks, marks...)
+	_, err := a.Write(lines)
+	return err
+}
+
+// TestABlockAccountsForItsEvents, of which the transitions count as shown.
+func TestABlockAccountsForItsEvents(t *testing.T) {
+	var out account
+	g := newGrouping(t, "table", Options{MaxConns: 2})
+	g.buffer = newBuffer(&out)
+	one, end := life(1, 0)
+	again := one[0]
+	again.Kind, again.OldState = event.KindRetransmit, event.SynSent
+	g.take(t, one[0], again, one[1], one[2], end)
+	if err := g.Stop(event.Stop{}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []Mark{{out.Len(), 4, 3}}; !slices.Equal(out.marks, want) {
+		t.Errorf("marks %v, want %v, of\n%s", out.marks, want, &out)
 	}
 }
 

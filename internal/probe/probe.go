@@ -88,6 +88,7 @@ type Tracer struct {
 	sampling *sampling // nil: all connections are told
 
 	unread   bool   // the transport had nothing more to give
+	swept    bool   // records were read since the last nap
 	sinceAsk int    // bytes of records since the losses were last asked for
 	lost     uint64 // transitions lost, as far as they were told
 	stopOnce sync.Once
@@ -208,10 +209,10 @@ func (t *Tracer) Knows() Knows {
 
 // maxNap is how long an event may wait in the buffer before it is read,
 // well below the 50 ms that a person notices.
-const maxNap = 10 * time.Millisecond
+const maxNap = 20 * time.Millisecond
 
 // napFor is how long the reader may sleep between sweeps of a buffer of
-// so many bytes. The default one then fills by a tenth at the highest rate
+// so many bytes. The default one then fills by a sixth at the highest rate
 // that two CPUs were seen to reach, 430,000 transitions/s; smaller ones get
 // proportionally less.
 func napFor(bufferSize int) time.Duration {
@@ -251,7 +252,10 @@ func (t *Tracer) next(e *event.Event) error {
 	if t.unread && !t.stopped.Load() {
 		// Asleep, the reader does not keep up, and the programs need not wake
 		// it for each event of a burst.
-		time.Sleep(t.nap)
+		if t.swept {
+			time.Sleep(t.nap)
+			t.swept = false
+		}
 		t.transport.setDeadline(t.clock.In(tick))
 	}
 	record, err := t.transport.read()
@@ -271,6 +275,7 @@ func (t *Tracer) next(e *event.Event) error {
 	if t.unread {
 		t.clock.Sync()
 	}
+	t.swept = true
 	t.sinceAsk += len(record) + recordHead
 	t.unread = !t.transport.pending()
 	if err := wire.Decode(record, e); err != nil {
