@@ -39,9 +39,8 @@ type ring struct {
 
 // The layout of a record (kernel/bpf/ringbuf.c): its length with two flags
 // (include/uapi/linux/bpf.h: BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT), and the
-// rest of the header; the next begins at a multiple of 8.
+// rest of the header, recordHead in all; the next begins at a multiple of 8.
 const (
-	ringHeader    = 8
 	ringBusy      = 1 << 31
 	ringDiscarded = 1 << 30
 )
@@ -112,7 +111,7 @@ func (r *ring) next() ([]byte, error) {
 			continue
 		}
 		length := uint64(header &^ (ringBusy | ringDiscarded))
-		whole := (ringHeader + length + 7) &^ 7
+		whole := (recordHead + length + 7) &^ 7
 		if whole > r.produced-r.consumed {
 			return nil, fmt.Errorf("the ring buffer has a record of %d bytes where there are %d", whole, r.produced-r.consumed)
 		}
@@ -121,7 +120,7 @@ func (r *ring) next() ([]byte, error) {
 		}
 		r.consumed += whole
 		if header&ringDiscarded == 0 {
-			return r.record((at+ringHeader)&r.mask(), length), nil
+			return r.record((at+recordHead)&r.mask(), length), nil
 		}
 	}
 	return nil, nil
