@@ -31,6 +31,9 @@ var mayImport = map[string][]string{
 	},
 	"internal/column": {"tcpstates/internal/event", "github.com/agnivade/levenshtein"},
 	"internal/names":  {"tcpstates/internal/event"},
+	"internal/query": {
+		"tcpstates/internal/column", "tcpstates/internal/event", "github.com/agnivade/levenshtein", "github.com/expr-lang/expr/...",
+	},
 	"internal/output": {
 		"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline",
 		"github.com/coreos/go-systemd/v22/journal", "golang.org/x/sys/...",

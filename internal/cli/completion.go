@@ -10,7 +10,6 @@ import (
 
 	"tcpstates/internal/column"
 	"tcpstates/internal/event"
-	"tcpstates/internal/filter"
 	"tcpstates/internal/probe"
 )
 
@@ -75,7 +74,7 @@ var flagValues = map[string]values{
 
 	"state":      {of: stateNames, list: true},
 	"transition": {of: transitionNames, list: true},
-	"role":       {of: words(filter.Names[event.Role]), list: true},
+	"role":       {of: words(event.Names[event.Role]), list: true},
 	"reason":     {of: words(reasonNames), list: true},
 	"netns":      {of: netnsNames, list: true},
 	"uid":        {of: userNames, list: true},
@@ -151,7 +150,7 @@ func columnNames(*cobra.Command, string) (all []string) {
 
 // reasonNames are those of ends, with dashes for spaces.
 func reasonNames() []string {
-	names := filter.Names[event.Reason]()
+	names := event.Names[event.Reason]()
 	for i, name := range names {
 		names[i] = strings.ReplaceAll(name, " ", "-")
 	}

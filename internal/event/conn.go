@@ -230,6 +230,20 @@ const (
 	FateNoRoom
 )
 
+// Named is a kind of numbers that have names from 1 on.
+type Named interface {
+	~uint8
+	String() string
+}
+
+// Names are those of a kind, in its order.
+func Names[T Named]() (all []string) {
+	for i := T(1); i.String() != ""; i++ {
+		all = append(all, i.String())
+	}
+	return all
+}
+
 // nameOf is the i-th name; empty if there is none.
 func nameOf[T ~uint8 | ~uint16](names []string, i T) string {
 	if int(i) < len(names) {

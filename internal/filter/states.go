@@ -104,24 +104,10 @@ func (t reasonTest) of(e *event.Event) (is, known bool) {
 	return t&(1<<e.End.Reason) != 0, e.End.Reason != event.ReasonNone
 }
 
-// named is a kind of numbers that have names from 1 on.
-type named interface {
-	~uint8
-	String() string
-}
-
-// Names are those of a kind, in its order.
-func Names[T named]() (all []string) {
-	for i := T(1); i.String() != ""; i++ {
-		all = append(all, i.String())
-	}
-	return all
-}
-
 // byName finds one by its name, in any case, with dashes or underscores for spaces.
-func byName[T named](word string) (T, bool) {
+func byName[T event.Named](word string) (T, bool) {
 	word = strings.NewReplacer("-", " ", "_", " ").Replace(strings.ToLower(word))
-	for i, name := range Names[T]() {
+	for i, name := range event.Names[T]() {
 		if name == word {
 			return T(i + 1), true
 		}
