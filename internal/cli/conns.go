@@ -55,6 +55,9 @@ func (a *app) traceConns(ctx context.Context, flags *connsFlags, given func(name
 	if !format.HasAll {
 		return usagef("-o %s with conns: that tool shows transitions alone: use table, wide, csv, json or logfmt", format.Name)
 	}
+	if err := flags.where.check(output.OfConns); err != nil {
+		return err
+	}
 	return a.traceOrReplay(ctx, &flags.traceFlags, show{
 		format: format, subject: output.OfConns, what: "connections shown", keep: flags.keeps, summary: true,
 		reasons: flags.reasons(),

@@ -19,6 +19,7 @@ import (
 type filterFlags struct {
 	set              filter.Set
 	ipv4, ipv6, tree bool
+	where            whereFlag
 }
 
 // filterValue is the flag of a filter. Each time it is given it adds a condition.
@@ -78,6 +79,7 @@ func (f *filterFlags) bind(flags *pflag.FlagSet, has func(*filter.Row) bool) {
 			flags.BoolVar(&f.tree, "tree", false, "with --pid: and of the descendants of those processes, later ones included")
 		}
 	}
+	flags.Var(&f.where, "where", `only what this is true of, an expression over the columns: 'ms > 100 and comm != "curl"'`)
 	flags.BoolVarP(&f.ipv4, "ipv4", "4", false, "only IPv4 sockets")
 	flags.BoolVarP(&f.ipv6, "ipv6", "6", false, "only IPv6 sockets, dual-stack ones that speak IPv4 included")
 	flags.SetNormalizeFunc(bccNames)
@@ -125,12 +127,15 @@ func (f *filterFlags) reasons() string {
 
 // asksPlaces tells whether a filter goes by where owners run.
 func (f *filterFlags) asksPlaces() bool {
-	return slices.ContainsFunc([]string{"cgroup", "container", "unit"}, f.set.Has)
+	return slices.ContainsFunc([]string{"cgroup", "container", "unit"}, f.set.Has) || f.where.uses(ofPlaces()...)
 }
 
 // unknownTo is a filter by what a trace does not know that knows so much; empty if
 // there is none.
 func (f *filterFlags) unknownTo(knows probe.Knows) string {
+	if !knows.Facts && f.where.uses(ofFacts...) {
+		return "where"
+	}
 	for _, name := range []string{"netns", "uid"} {
 		if f.set.Has(name) && !knows.Facts {
 			return name

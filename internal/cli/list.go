@@ -151,6 +151,9 @@ func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) erro
 	if err != nil {
 		return err
 	}
+	if err := flags.where.check(output.OfSockets); err != nil {
+		return err
+	}
 	options := flags.options(a)
 	options.Of = output.OfSockets
 	resolver, err := flags.columnFlags.apply(a, format, &options)
@@ -161,7 +164,10 @@ func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) erro
 		defer resolver.Close()
 	}
 	show := func(start event.Start, sockets []event.Event) ([]event.Event, error) {
-		sockets = slices.DeleteFunc(sockets, func(e event.Event) bool { return !filters.Match(&e) })
+		sockets, err := flags.choose(filters, sockets)
+		if err != nil {
+			return nil, err
+		}
 		slices.SortStableFunc(sockets, byState)
 		if resolver != nil {
 			settle(ctx, resolver, sockets)
@@ -200,6 +206,20 @@ func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) erro
 	fmt.Fprintln(a.stderr, "tcpstates: "+countByState(listed))
 	a.noteListing(flags, listing)
 	return nil
+}
+
+// choose leaves those of the sockets that are wanted.
+func (f *listFlags) choose(filters *filter.Set, sockets []event.Event) ([]event.Event, error) {
+	var failed error
+	sockets = slices.DeleteFunc(sockets, func(e event.Event) bool {
+		if !filters.Match(&e) {
+			return true
+		}
+		holds, err := f.where.holds(&e)
+		failed = errors.Join(failed, err)
+		return !holds
+	})
+	return sockets, failed
 }
 
 // shower shows those of the sockets that are wanted, all as of start's time, and

@@ -114,6 +114,9 @@ func (f *viewFlags) checkRecording(path string, start record.Start, show show) e
 		return fmt.Errorf("%s: %s goes by the reasons of ends, and %s, by which it was recorded, knows none: leave it out",
 			path, show.reasons, printableText(start.Backend))
 	}
+	if !start.Facts && f.where.uses(ofFacts...) {
+		return fmt.Errorf("%s: --where asks for what %s, by which it was recorded, does not tell: leave it out", path, printableText(start.Backend))
+	}
 	if f.tree && !start.Forks {
 		return fmt.Errorf("%s: --tree goes by the parents of processes, which are recorded with --pid and --tree alone: leave it out", path)
 	}

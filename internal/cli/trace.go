@@ -92,9 +92,11 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 		s.subject, s.keep = output.OfRaw, isRaw
 	}
 	if f.group {
-		s.format, err = f.grouped(format)
+		if s.format, err = f.grouped(format); err != nil {
+			return s, err
+		}
 	}
-	return s, err
+	return s, f.where.check(s.subject)
 }
 
 // trace runs a live trace to its end. The recorder is nil if nothing is recorded.
@@ -148,7 +150,11 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		return err
 	}
 	a.announce(flags, source)
-	rest = slices.Compact(slices.Sorted(slices.Values(append(rest, source.Undecided()...))))
+	rest = append(rest, source.Undecided()...)
+	if len(flags.where) > 0 {
+		rest = append(rest, "where")
+	}
+	rest = slices.Compact(slices.Sorted(slices.Values(rest)))
 	flags.noteRest(a, rest)
 	recorder.tellMore(rest)
 

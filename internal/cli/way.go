@@ -9,6 +9,7 @@ import (
 	"tcpstates/internal/filter"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
+	"tcpstates/internal/query"
 	"tcpstates/internal/summary"
 )
 
@@ -41,6 +42,10 @@ func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *vie
 			OwnersChange: ownersChange, Whole: w.tracker != nil, MaxConns: int(flags.maxConns),
 		})
 		w.stages = append(w.stages, w.filter)
+	}
+	if len(flags.where) > 0 {
+		rows := show.subject != output.OfConns && w.tracker != nil && w.tracker.Wholes
+		w.stages = append(w.stages, query.NewStage(flags.where, !rows, int(flags.maxConns)))
 	}
 	if show.summary {
 		w.summer = &summarizer{

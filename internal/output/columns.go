@@ -82,9 +82,21 @@ func typed(columns []*column.Column) []*column.Column {
 	return slices.Insert(columns, 0, &column.Type)
 }
 
+// Tells is an error where a column says nothing of the subject, and so no filter could
+// go by it. What is no column tells of connections alone.
+func Tells(of Subject, name string) error {
+	if column.Has(everyColumn(of), name) || of == OfConns && !column.Has(column.All, name) {
+		return nil
+	}
+	return elsewhere(name)
+}
+
 // elsewhere is the error for a column that only others have.
 func elsewhere(name string) error {
-	words := ShownBy(column.All[column.Find(column.All, name)])
+	words := []string{subjects[1].word}
+	if at := column.Find(column.All, name); at >= 0 {
+		words = ShownBy(column.All[at])
+	}
 	return fmt.Errorf("%s says nothing of what is shown here: it is a column of %s", name, strings.Join(words, " and "))
 }
 

@@ -129,7 +129,7 @@ func TestEveryColumnIsAField(t *testing.T) {
 	}
 }
 
-func TestWhereIsAStage(t *testing.T) {
+func TestStage(t *testing.T) {
 	w, err := NewWhere(`rport == 5432`)
 	if err != nil {
 		t.Fatal(err)
@@ -137,16 +137,32 @@ func TestWhereIsAStage(t *testing.T) {
 	if !w.Uses("reason", "rport") || w.Uses("lport") {
 		t.Error("it uses rport alone")
 	}
-	var passed []event.Kind
-	for _, e := range []*event.Event{ended(), listening(), {Kind: event.KindTick}, {Kind: event.KindLost, Lost: 3}} {
-		if err := w.Apply(e, func(e *event.Event) error {
-			passed = append(passed, e.Kind)
-			return nil
-		}); err != nil {
-			t.Error(err)
+	closes := ended()
+	closes.Kind = event.KindTransition
+	other := ended()
+	other.Cookie = 7
+	for _, test := range []struct {
+		wholes bool
+		events []*event.Event
+		passed int
+	}{
+		{true, []*event.Event{ended(), other}, 2},
+		{false, []*event.Event{ended()}, 0}, // no transition of it has passed
+		{false, []*event.Event{closes, ended(), ended(), other}, 2},
+		{false, []*event.Event{listening(), {Kind: event.KindTick}, {Kind: event.KindLost, Lost: 3}}, 2},
+	} {
+		stage := NewStage([]*Where{w}, test.wholes, 10)
+		passed := 0
+		for _, e := range test.events {
+			if err := stage.Apply(e, func(*event.Event) error { passed++; return nil }); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	if len(passed) != 3 || passed[0] != event.KindConn || passed[1] != event.KindTick || passed[2] != event.KindLost {
-		t.Errorf("%v passed", passed)
+		if passed != test.passed {
+			t.Errorf("of %d events %d passed, want %d", len(test.events), passed, test.passed)
+		}
+		if len(stage.touched) > 0 {
+			t.Errorf("%d are remembered", len(stage.touched))
+		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"tcpstates/internal/event"
 )
 
-// Where is an expression that is true or false of an event: a pipeline.Stage that lets
-// pass what it is true of. It belongs to one goroutine.
+// Where is an expression that is true or false of an event. It belongs to one
+// goroutine.
 type Where struct {
 	text    string
 	program *Program
@@ -31,6 +31,14 @@ func NewWhere(text string) (*Where, error) {
 // String is the expression as it was given.
 func (w *Where) String() string { return w.text }
 
+// Fields are the names of those that the expression asks for.
+func (w *Where) Fields() (names []string) {
+	for _, f := range w.program.Uses {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
 // Uses tells whether the expression asks for one of the fields.
 func (w *Where) Uses(names ...string) bool {
 	return slices.ContainsFunc(w.program.Uses, func(f *Field) bool { return slices.Contains(names, f.Name) })
@@ -46,17 +54,4 @@ func (w *Where) Holds(e *event.Event) (bool, error) {
 		return false, fmt.Errorf("ask of an event whether %s: %w", w.text, err)
 	}
 	return is.(bool), nil // as it was compiled to be
-}
-
-// Apply implements pipeline.Stage. What is of no socket passes.
-func (w *Where) Apply(e *event.Event, next func(*event.Event) error) error {
-	switch e.Kind {
-	case event.KindTick, event.KindLost, event.KindSampling, event.KindFork, event.KindMinisock, event.KindSocket:
-		return next(e)
-	}
-	holds, err := w.Holds(e)
-	if err != nil || !holds {
-		return err
-	}
-	return next(e)
 }
