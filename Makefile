@@ -94,6 +94,7 @@ fuzz: ## look for inputs that break the decoder and the parsers, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzParseLayout -fuzztime=1m ./internal/probe
 	$(GO) test -run='^$$' -fuzz=FuzzTracker -fuzztime=1m ./internal/conn
 	$(GO) test -run='^$$' -fuzz=FuzzLines -fuzztime=1m ./internal/peers
+	$(GO) test -run='^$$' -fuzz=FuzzWrite -fuzztime=1m ./internal/report
 
 .PHONY: lint
 lint: ## look for what is badly formatted or suspicious
