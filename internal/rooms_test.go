@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/cgroup":  {"tcpstates/internal/event", "golang.org/x/sys/..."},
 	"internal/conn":    {"tcpstates/internal/event"},
 	"internal/record":  {"tcpstates/internal/event", "github.com/klauspost/compress/zstd"},
+	"internal/report":  {},
 	"internal/summary": {"tcpstates/internal/event", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/minisock": {
 		"tcpstates/internal/conn", "tcpstates/internal/event", "tcpstates/internal/pipeline", "tcpstates/internal/snapshot",
