@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -12,35 +13,57 @@ import (
 	"github.com/agnivade/levenshtein"
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/compiler"
+	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/types"
 	"github.com/expr-lang/expr/vm"
 )
 
-// maxNodes bounds how large an expression may be.
-const maxNodes = 1000
+// maxNodes bounds how large an expression may be, and maxText how long: parentheses
+// are no nodes, and the parser goes as deep as they do.
+const (
+	maxNodes = 1000
+	maxText  = 10_000
+)
 
 // Program is an expression that was compiled.
 type Program struct {
 	*vm.Program
 	// Uses are the fields that it asks for, of the event at hand or of those in a list.
-	Uses []*Field
+	Uses   []*Field
+	config *conf.Config
 }
 
 // Compile compiles an expression that is true or false, of what the environment has.
 // An error is a sentence that names the place and, for a name that there is not, what
 // there is.
 func Compile(text string, env types.Map, options ...expr.Option) (*Program, error) {
+	if len(text) > maxText {
+		return nil, fmt.Errorf("it has %d bytes, and %d are the most", len(text), maxText)
+	}
 	check := &checker{}
-	options = append(options, expr.Env(env), expr.AsBool(), expr.MaxNodes(maxNodes), knownFunction, expr.Patch(check))
-	program, err := expr.Compile(text, options...)
+	options = append(options, expr.Env(env), expr.MaxNodes(maxNodes), knownFunction, expr.Patch(check))
+	program, err := expr.Compile(text, append(options, expr.AsBool())...)
 	if err == nil {
 		err = check.err
 	}
 	if err != nil {
-		return nil, sentence(text, env, err)
+		return nil, Sentence(text, env, err)
 	}
-	return &Program{program, check.uses}, nil
+	config := conf.CreateNew()
+	for _, option := range options {
+		option(config)
+	}
+	return &Program{program, check.uses, config}, nil
+}
+
+// Part compiles a node of the program by itself, whatever its type, to tell what it
+// comes to. A node that asks for something around it, as an element of a list does, gives
+// a program that fails.
+func (p *Program) Part(node ast.Node) (*vm.Program, error) {
+	return compiler.Compile(&parser.Tree{Node: node, Source: p.Source()}, p.config)
 }
 
 // knownFunction tells whether a value is known.
@@ -65,6 +88,9 @@ type checker struct {
 func (c *checker) Visit(node *ast.Node) {
 	if f := fieldOf(*node); f != nil && !slices.Contains(c.uses, f) {
 		c.uses = append(c.uses, f)
+	}
+	if name, ok := (*node).(*ast.IdentifierNode); ok && name.Value == "$env" { // which would give names that nobody has checked
+		c.fail(name, "unknown name $env")
 	}
 	binary, ok := (*node).(*ast.BinaryNode)
 	if !ok || c.err != nil {
@@ -120,8 +146,8 @@ func fieldOf(node ast.Node) *Field {
 	return nil
 }
 
-// sentence makes one of an error of the compiler.
-func sentence(text string, env types.Map, err error) error {
+// Sentence makes one of an error of the compiler, or of a check that is like one.
+func Sentence(text string, env types.Map, err error) error {
 	var at *file.Error
 	if !errors.As(err, &at) {
 		return fmt.Errorf("it must be true or false: %w", err)
@@ -130,7 +156,7 @@ func sentence(text string, env types.Map, err error) error {
 	for _, what := range []struct {
 		says string
 		have []string
-	}{{"unknown name ", namesOf(env)}, {"unknown field ", Names()}} {
+	}{{"unknown name ", namesOf(env)}, {"unknown field ", fieldsOf(env)}} {
 		if name, found := strings.CutPrefix(message, what.says); found {
 			message = unknown(name, what.have)
 		}
@@ -139,11 +165,22 @@ func sentence(text string, env types.Map, err error) error {
 }
 
 // namesOf are those of an environment, in the order of the fields, others first.
-func namesOf(env types.Map) []string {
-	var names []string
-	for name := range env {
-		names = append(names, name)
+func namesOf(env types.Map) []string { return inOrder(slices.Collect(maps.Keys(env))) }
+
+// fieldsOf are those of the elements of the lists in an environment, in the same order.
+func fieldsOf(env types.Map) []string {
+	names := map[string]bool{}
+	for _, of := range env {
+		if element := of.Nature().Ref; element != nil && element.TypeData != nil {
+			for name := range element.Fields {
+				names[name] = true
+			}
+		}
 	}
+	return inOrder(slices.Collect(maps.Keys(names)))
+}
+
+func inOrder(names []string) []string {
 	all := Names()
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(slices.Index(all, a), slices.Index(all, b)), strings.Compare(a, b))

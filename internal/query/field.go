@@ -126,6 +126,9 @@ func Types() types.Map {
 	return all
 }
 
+// Of tells whether events of one of the groups can have a value.
+func (f *Field) Of(groups column.Groups) bool { return f.truth != nil || f.groups&groups != 0 }
+
 // Type is that of the values.
 func (f *Field) Type() types.Type {
 	switch f.Kind {

@@ -81,18 +81,20 @@ func TestWhere(t *testing.T) {
 
 func TestWhatIsNoExpression(t *testing.T) {
 	for text, want := range map[string]string{
-		``:                             "at character 1 of 0: ",
-		`rport = 5432`:                 "at character ",
-		`rports == 5432`:               `at character 1 of 14: "rports" is not there, rport is: there are type, time, `,
-		`rport == "5432"`:              "at character 7 of 15: invalid operation: == (mismatched types float64 and string)",
-		`reason == 5`:                  "at character 8 of 11: invalid operation: == (mismatched types string and int)",
-		`rport`:                        "it must be true or false: expected bool, but got float64",
-		`reason == "reset-by-peer"`:    `at character 11 of 25: reason is never "reset-by-peer": it can be finished, `,
-		`reason in ["refused", "rst"]`: `at character 23 of 28: reason is never "rst": `,
-		`"LISTENING" != newstate`:      `at character 1 of 23: newstate is never "LISTENING": it can be ESTABLISHED, `,
-		`connect_ms == nil`:            "at character 15 of 17: connect_ms is never nil: write known(connect_ms)",
-		`é == 1 || foo == 2`:           `at character 1 of 18: "é" is not there`,
-		strings.Repeat("failed || ", maxNodes) + "failed": "at character ",
+		``:                                       "at character 1 of 0: ",
+		`rport = 5432`:                           "at character ",
+		`rports == 5432`:                         `at character 1 of 14: "rports" is not there, rport is: there are type, time, `,
+		`rport == "5432"`:                        "at character 7 of 15: invalid operation: == (mismatched types float64 and string)",
+		`reason == 5`:                            "at character 8 of 11: invalid operation: == (mismatched types string and int)",
+		`rport`:                                  "it must be true or false: expected bool, but got float64",
+		`reason == "reset-by-peer"`:              `at character 11 of 25: reason is never "reset-by-peer": it can be finished, `,
+		`reason in ["refused", "rst"]`:           `at character 23 of 28: reason is never "rst": `,
+		`"LISTENING" != newstate`:                `at character 1 of 23: newstate is never "LISTENING": it can be ESTABLISHED, `,
+		`connect_ms == nil`:                      "at character 15 of 17: connect_ms is never nil: write known(connect_ms)",
+		`é == 1 || foo == 2`:                     `at character 1 of 18: "é" is not there`,
+		`$env["rport"] == 5432`:                  `at character 1 of 21: "$env" is not there: there are type, `,
+		strings.Repeat("!", maxNodes) + "failed": "at character ",
+		strings.Repeat("(", maxText) + "failed":  "it has 10006 bytes, and 10000 are the most",
 	} {
 		if _, err := NewWhere(text); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%.40s: got %v, want %s", text, err, want)
