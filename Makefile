@@ -110,6 +110,8 @@ fuzz: ## look for inputs that break the decoder and the parsers, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzBlock -fuzztime=1m ./internal/record
 	$(GO) test -run='^$$' -fuzz=FuzzParseLayout -fuzztime=1m ./internal/probe
 	$(GO) test -run='^$$' -fuzz=FuzzTracker -fuzztime=1m ./internal/conn
+	$(GO) test -run='^$$' -fuzz=FuzzCompile -fuzztime=1m ./internal/expect
+	$(GO) test -run='^$$' -fuzz=FuzzReadFile -fuzztime=1m ./internal/expect
 	$(GO) test -run='^$$' -fuzz=FuzzLines -fuzztime=1m ./internal/peers
 	$(GO) test -run='^$$' -fuzz=FuzzWrite -fuzztime=1m ./internal/report
 

@@ -35,6 +35,10 @@ var mayImport = map[string][]string{
 	"internal/query": {
 		"tcpstates/internal/column", "tcpstates/internal/event", "github.com/agnivade/levenshtein", "github.com/expr-lang/expr/...",
 	},
+	"internal/expect": {
+		"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/query", "github.com/expr-lang/expr/...",
+		"go.yaml.in/yaml/v3",
+	},
 	"internal/output": {
 		"tcpstates/internal/column", "tcpstates/internal/event", "tcpstates/internal/pipeline",
 		"github.com/coreos/go-systemd/v22/journal", "golang.org/x/sys/...",
