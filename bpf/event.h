@@ -16,7 +16,7 @@ enum event_kind {
 	EVENT_RESET_RECEIVED = 4,
 	EVENT_RETRANSMIT = 5,	     /* of a SYN, or of data */
 	EVENT_SYNACK_RETRANSMIT = 6, /* of a half-open connection, which is no socket yet */
-	/* No socket's: of the record only time, curpid and curcomm, pid and comm are set. */
+	/* No socket's: of the record only time, flags, curpid and curcomm, pid and comm are set. */
 	EVENT_FORK = 7, /* the owner has made a new process */
 };
 
@@ -38,6 +38,7 @@ enum event_flags {
 	EVENT_UID_UNKNOWN = 1 << 2,
 	EVENT_ACCEPTED = 1 << 3,   /* the owner accepted the connection at moment */
 	EVENT_NO_FACTS = 1 << 4,   /* what the socket says of itself is not known */
+	EVENT_FOLLOWED = 1 << 5,   /* the new process is followed */
 };
 
 /* What the socket says of itself, and what was seen of it. */
@@ -65,8 +66,9 @@ struct process {
 
 struct owner {
 	struct process process;
-	__u8 source; /* enum owner_source */
-	__u8 pad[3];
+	__u8 source;   /* enum owner_source */
+	bool followed; /* it was followed when it called connect() or listen() */
+	__u8 pad[2];
 	__u64 cgroup; /* id in the version 2 hierarchy: its directory's inode */
 };
 

@@ -68,6 +68,7 @@ struct subject {
 	__u32 pid;		     /* of who opened the socket; 0: not known, or it is a child */
 	__u32 uid;		     /* of who opened the socket */
 	bool has_uid;
+	bool unfollowed; /* who opened the socket is not followed, and others are */
 	bool last; /* a local port that is not known yet will never be */
 	__u16 family;
 	__u16 lport;
@@ -162,7 +163,7 @@ static __always_inline enum verdict judge(struct subject *s)
 
 	if (only_family && s->family != only_family)
 		return DROP;
-	if (!allows_numbers(s) || !allows_addresses(s))
+	if (s->unfollowed || !allows_numbers(s) || !allows_addresses(s))
 		return DROP;
 	return judge_ports(s);
 }

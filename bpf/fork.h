@@ -11,7 +11,7 @@
  * its parent's name. In a PID namespace that the parent is not in, its number is 0.
  */
 static __noinline int emit_fork(void *ctx, const struct task_struct *parent,
-				const struct task_struct *child)
+				const struct task_struct *child, bool followed)
 {
 	/* As copy16 reads them. */
 	struct process maker __attribute__((aligned(8)));
@@ -28,6 +28,7 @@ static __noinline int emit_fork(void *ctx, const struct task_struct *parent,
 	__builtin_memset(e, 0, RECORD_PLAIN);
 	e->kind = EVENT_FORK;
 	e->time = bpf_ktime_get_ns();
+	e->flags = followed ? EVENT_FOLLOWED : 0;
 	e->pid = maker.pid;
 	copy16(e->comm, maker.comm);
 	e->curpid = made.pid;

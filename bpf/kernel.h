@@ -291,7 +291,12 @@ struct file {
 	void *private_data;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct signal_struct {
+	atomic_t live; /* how many threads have not ended */
 	int group_exit_code;
 	unsigned int flags;
 };

@@ -56,12 +56,17 @@ static __noinline __u32 pid_in(const struct task_struct *task, __u32 pidns)
 	return nr;
 }
 
+/* The number of a process in the namespace, 0 standing for the machine's. */
+static __always_inline __u32 number_in(const struct task_struct *task, __u32 pidns)
+{
+	return pidns ? pid_in(task, pidns) : READ(task, tgid);
+}
+
 static __always_inline void process_of(struct process *p, const struct task_struct *task)
 {
 	const struct task_struct *leader = READ(task, group_leader);
-	__u32 pidns = SETTING(pidns);
 
-	p->pid = pidns ? pid_in(task, pidns) : READ(task, tgid);
+	p->pid = number_in(task, SETTING(pidns));
 	READ_16(p->comm, leader, comm);
 }
 

@@ -22,9 +22,10 @@ type PortableAcceptor struct {
 			Comm [16]int8
 			Pid  uint32
 		}
-		Source uint8
-		Pad    [3]uint8
-		Cgroup uint64
+		Source   uint8
+		Followed bool
+		Pad      [2]uint8
+		Cgroup   uint64
 	}
 	Time uint64
 }
@@ -40,6 +41,12 @@ type PortableCounts struct {
 	Unsampled      uint64
 }
 
+type PortableFollowing struct {
+	_      structs.HostLayout
+	Alive  uint64
+	Failed uint64
+}
+
 type PortableLife struct {
 	_      structs.HostLayout
 	Since  uint64
@@ -50,9 +57,10 @@ type PortableLife struct {
 			Comm [16]int8
 			Pid  uint32
 		}
-		Source uint8
-		Pad    [3]uint8
-		Cgroup uint64
+		Source   uint8
+		Followed bool
+		Pad      [2]uint8
+		Cgroup   uint64
 	}
 	Bound       uint32
 	Mark        uint16
@@ -94,9 +102,10 @@ type PortableListener struct {
 			Comm [16]int8
 			Pid  uint32
 		}
-		Source uint8
-		Pad    [3]uint8
-		Cgroup uint64
+		Source   uint8
+		Followed bool
+		Pad      [2]uint8
+		Cgroup   uint64
 	}
 	Address uint64
 }
@@ -130,6 +139,8 @@ type PortablePrefix struct {
 type PortableSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
+	FollowPid       uint32
+	FollowPidns     uint32
 	OnlyFamily      uint16
 	Filters         bool
 	Ports           [3]uint8
@@ -148,6 +159,8 @@ const (
 	PortableMapAcceptors            = "acceptors"
 	PortableMapCounters             = "counters"
 	PortableMapEvents               = "events"
+	PortableMapFollowed             = "followed"
+	PortableMapFollowing            = "following"
 	PortableMapListeners            = "listeners"
 	PortableMapLives                = "lives"
 	PortableMapNumbers              = "numbers"
@@ -158,6 +171,7 @@ const (
 	PortableMapStarted              = "started"
 	PortableProgAccepted            = "accepted"
 	PortableProgBetween             = "between"
+	PortableProgExited              = "exited"
 	PortableProgFirst               = "first"
 	PortableProgForked              = "forked"
 	PortableProgReceived            = "received"
@@ -213,6 +227,7 @@ type PortableSpecs struct {
 type PortableProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
+	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
@@ -231,6 +246,8 @@ type PortableMapSpecs struct {
 	Acceptors *ebpf.MapSpec `ebpf:"acceptors"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
+	Followed  *ebpf.MapSpec `ebpf:"followed"`
+	Following *ebpf.MapSpec `ebpf:"following"`
 	Listeners *ebpf.MapSpec `ebpf:"listeners"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
@@ -270,6 +287,8 @@ type PortableMaps struct {
 	Acceptors *ebpf.Map `ebpf:"acceptors"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Events    *ebpf.Map `ebpf:"events"`
+	Followed  *ebpf.Map `ebpf:"followed"`
+	Following *ebpf.Map `ebpf:"following"`
 	Listeners *ebpf.Map `ebpf:"listeners"`
 	Lives     *ebpf.Map `ebpf:"lives"`
 	Numbers   *ebpf.Map `ebpf:"numbers"`
@@ -285,6 +304,8 @@ func (m *PortableMaps) Close() error {
 		m.Acceptors,
 		m.Counters,
 		m.Events,
+		m.Followed,
+		m.Following,
 		m.Listeners,
 		m.Lives,
 		m.Numbers,
@@ -308,6 +329,7 @@ type PortableVariables struct {
 type PortablePrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
+	Exited              *ebpf.Program `ebpf:"exited"`
 	First               *ebpf.Program `ebpf:"first"`
 	Forked              *ebpf.Program `ebpf:"forked"`
 	Received            *ebpf.Program `ebpf:"received"`
@@ -323,6 +345,7 @@ func (p *PortablePrograms) Close() error {
 	return _PortableClose(
 		p.Accepted,
 		p.Between,
+		p.Exited,
 		p.First,
 		p.Forked,
 		p.Received,

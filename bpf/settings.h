@@ -30,6 +30,8 @@ enum number_set {
 
 struct settings {
 	__u32 pidns;		     /* the PID namespace whose numbers are told; 0: the machine's */
+	__u32 follow_pid;	     /* whose children are followed, see follow.h; 0: nobody's */
+	__u32 follow_pidns;	     /* the PID namespace of that number, as above */
 	__u16 only_family;	     /* AF_INET, AF_INET6; 0: both */
 	bool filters;		     /* whether any of this block is set */
 	__u8 ports[ENDS];	     /* enum rule, as the others are */

@@ -64,11 +64,12 @@ type SnapshotMinisock struct {
 }
 
 type SnapshotOwner struct {
-	_       structs.HostLayout
-	Process SnapshotProcess
-	Source  uint8
-	Pad     [3]uint8
-	Cgroup  uint64
+	_        structs.HostLayout
+	Process  SnapshotProcess
+	Source   uint8
+	Followed bool
+	Pad      [2]uint8
+	Cgroup   uint64
 }
 
 type SnapshotProcess struct {
@@ -80,6 +81,8 @@ type SnapshotProcess struct {
 type SnapshotSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
+	FollowPid       uint32
+	FollowPidns     uint32
 	OnlyFamily      uint16
 	Filters         bool
 	Ports           [3]uint8

@@ -38,6 +38,7 @@ static __always_inline void put_opener(struct subject *s, const struct sock *sk,
 	s->pid = owner->process.pid;
 	s->uid = READ(sk, sk_uid.val);
 	s->has_uid = 1;
+	s->unfollowed = SETTING(follow_pid) && !owner->followed;
 }
 
 static __noinline int judge_by_filters(const struct tcp_sock *tp, const struct life *life,

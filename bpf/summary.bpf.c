@@ -64,10 +64,7 @@ static __always_inline enum verdict judge_trail(const struct sock *sk, const str
 
 static __always_inline __u32 current_pid(void)
 {
-	const struct task_struct *task = current_task();
-	__u32 pidns = SETTING(pidns);
-
-	return pidns ? pid_in(task, pidns) : READ(task, tgid);
+	return number_in(current_task(), SETTING(pidns));
 }
 
 /*

@@ -67,6 +67,8 @@ type SummaryPrefix struct {
 type SummarySettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
+	FollowPid       uint32
+	FollowPidns     uint32
 	OnlyFamily      uint16
 	Filters         bool
 	Ports           [3]uint8

@@ -14,6 +14,7 @@
 #include "accept.h"
 #include "count.h"
 #include "emit.h"
+#include "follow.h"
 #include "fork.h"
 #include "listeners.h"
 #include "owner.h"
@@ -113,6 +114,7 @@ static __always_inline void open_socket(const struct inet_sock *inet, struct lif
 
 	forget_connection(life);
 	current_owner(&owner, newstate == TCP_LISTEN ? OWNER_LISTEN : OWNER_CONNECT);
+	owner.followed = SETTING(follow_pid) && is_followed(current_task());
 	set_owner(life, &owner);
 	life->bound = 1;
 #ifdef PORTABLE
@@ -441,7 +443,18 @@ int BPF_PROG(synack_retransmitted, const struct sock *listener, const struct req
 PROGRAM(sched_process_fork)
 int BPF_PROG(forked, const struct task_struct *parent, const struct task_struct *child)
 {
-	if (has_started() && READ(child, pid) == READ(child, tgid)) /* else it is a thread */
-		emit_fork(ctx, parent, child);
+	bool followed;
+
+	if (!has_started() || READ(child, pid) != READ(child, tgid)) /* that is a thread */
+		return 0;
+	followed = SETTING(follow_pid) && follow(parent, child);
+	emit_fork(ctx, parent, child, followed);
+	return 0;
+}
+
+PROGRAM(sched_process_exit)
+int BPF_PROG(exited, const struct task_struct *task)
+{
+	unfollow(task);
 	return 0;
 }

@@ -16,11 +16,12 @@ import (
 type TcpstatesAcceptor struct {
 	_     structs.HostLayout
 	Owner struct {
-		_       structs.HostLayout
-		Process TcpstatesProcess
-		Source  uint8
-		Pad     [3]uint8
-		Cgroup  uint64
+		_        structs.HostLayout
+		Process  TcpstatesProcess
+		Source   uint8
+		Followed bool
+		Pad      [2]uint8
+		Cgroup   uint64
 	}
 	Time uint64
 }
@@ -108,6 +109,7 @@ const (
 	TcpstatesEventFlagsEVENT_UID_UNKNOWN TcpstatesEventFlags = 4
 	TcpstatesEventFlagsEVENT_ACCEPTED    TcpstatesEventFlags = 8
 	TcpstatesEventFlagsEVENT_NO_FACTS    TcpstatesEventFlags = 16
+	TcpstatesEventFlagsEVENT_FOLLOWED    TcpstatesEventFlags = 32
 )
 
 type TcpstatesEventKind uint32
@@ -122,15 +124,22 @@ const (
 	TcpstatesEventKindEVENT_FORK              TcpstatesEventKind = 7
 )
 
+type TcpstatesFollowing struct {
+	_      structs.HostLayout
+	Alive  uint64
+	Failed uint64
+}
+
 type TcpstatesLife struct {
 	_      structs.HostLayout
 	Since  uint64
 	Owners [2]struct {
-		_       structs.HostLayout
-		Process TcpstatesProcess
-		Source  uint8
-		Pad     [3]uint8
-		Cgroup  uint64
+		_        structs.HostLayout
+		Process  TcpstatesProcess
+		Source   uint8
+		Followed bool
+		Pad      [2]uint8
+		Cgroup   uint64
 	}
 	Bound       uint32
 	Mark        uint16
@@ -186,6 +195,8 @@ type TcpstatesProcess struct {
 type TcpstatesSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
+	FollowPid       uint32
+	FollowPidns     uint32
 	OnlyFamily      uint16
 	Filters         bool
 	Ports           [3]uint8
@@ -204,6 +215,8 @@ const (
 	TcpstatesMapAcceptors            = "acceptors"
 	TcpstatesMapCounters             = "counters"
 	TcpstatesMapEvents               = "events"
+	TcpstatesMapFollowed             = "followed"
+	TcpstatesMapFollowing            = "following"
 	TcpstatesMapLives                = "lives"
 	TcpstatesMapNumbers              = "numbers"
 	TcpstatesMapPorts                = "ports"
@@ -212,6 +225,7 @@ const (
 	TcpstatesMapStarted              = "started"
 	TcpstatesProgAccepted            = "accepted"
 	TcpstatesProgBetween             = "between"
+	TcpstatesProgExited              = "exited"
 	TcpstatesProgFirst               = "first"
 	TcpstatesProgForked              = "forked"
 	TcpstatesProgReceived            = "received"
@@ -272,6 +286,7 @@ type TcpstatesSpecs struct {
 type TcpstatesProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
+	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
@@ -290,6 +305,8 @@ type TcpstatesMapSpecs struct {
 	Acceptors *ebpf.MapSpec `ebpf:"acceptors"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
+	Followed  *ebpf.MapSpec `ebpf:"followed"`
+	Following *ebpf.MapSpec `ebpf:"following"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
@@ -332,6 +349,8 @@ type TcpstatesMaps struct {
 	Acceptors *ebpf.Map `ebpf:"acceptors"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Events    *ebpf.Map `ebpf:"events"`
+	Followed  *ebpf.Map `ebpf:"followed"`
+	Following *ebpf.Map `ebpf:"following"`
 	Lives     *ebpf.Map `ebpf:"lives"`
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
@@ -345,6 +364,8 @@ func (m *TcpstatesMaps) Close() error {
 		m.Acceptors,
 		m.Counters,
 		m.Events,
+		m.Followed,
+		m.Following,
 		m.Lives,
 		m.Numbers,
 		m.Ports,
@@ -371,6 +392,7 @@ type TcpstatesVariables struct {
 type TcpstatesPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
+	Exited              *ebpf.Program `ebpf:"exited"`
 	First               *ebpf.Program `ebpf:"first"`
 	Forked              *ebpf.Program `ebpf:"forked"`
 	Received            *ebpf.Program `ebpf:"received"`
@@ -386,6 +408,7 @@ func (p *TcpstatesPrograms) Close() error {
 	return _TcpstatesClose(
 		p.Accepted,
 		p.Between,
+		p.Exited,
 		p.First,
 		p.Forked,
 		p.Received,

@@ -22,9 +22,10 @@ type TcpstatesPerfAcceptor struct {
 			Comm [16]int8
 			Pid  uint32
 		}
-		Source uint8
-		Pad    [3]uint8
-		Cgroup uint64
+		Source   uint8
+		Followed bool
+		Pad      [2]uint8
+		Cgroup   uint64
 	}
 	Time uint64
 }
@@ -40,6 +41,12 @@ type TcpstatesPerfCounts struct {
 	Unsampled      uint64
 }
 
+type TcpstatesPerfFollowing struct {
+	_      structs.HostLayout
+	Alive  uint64
+	Failed uint64
+}
+
 type TcpstatesPerfLife struct {
 	_      structs.HostLayout
 	Since  uint64
@@ -50,9 +57,10 @@ type TcpstatesPerfLife struct {
 			Comm [16]int8
 			Pid  uint32
 		}
-		Source uint8
-		Pad    [3]uint8
-		Cgroup uint64
+		Source   uint8
+		Followed bool
+		Pad      [2]uint8
+		Cgroup   uint64
 	}
 	Bound       uint32
 	Mark        uint16
@@ -106,6 +114,8 @@ type TcpstatesPerfPrefix struct {
 type TcpstatesPerfSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
+	FollowPid       uint32
+	FollowPidns     uint32
 	OnlyFamily      uint16
 	Filters         bool
 	Ports           [3]uint8
@@ -124,6 +134,8 @@ const (
 	TcpstatesPerfMapAcceptors            = "acceptors"
 	TcpstatesPerfMapCounters             = "counters"
 	TcpstatesPerfMapEvents               = "events"
+	TcpstatesPerfMapFollowed             = "followed"
+	TcpstatesPerfMapFollowing            = "following"
 	TcpstatesPerfMapLives                = "lives"
 	TcpstatesPerfMapNumbers              = "numbers"
 	TcpstatesPerfMapPorts                = "ports"
@@ -132,6 +144,7 @@ const (
 	TcpstatesPerfMapStarted              = "started"
 	TcpstatesPerfProgAccepted            = "accepted"
 	TcpstatesPerfProgBetween             = "between"
+	TcpstatesPerfProgExited              = "exited"
 	TcpstatesPerfProgFirst               = "first"
 	TcpstatesPerfProgForked              = "forked"
 	TcpstatesPerfProgReceived            = "received"
@@ -192,6 +205,7 @@ type TcpstatesPerfSpecs struct {
 type TcpstatesPerfProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
+	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
@@ -210,6 +224,8 @@ type TcpstatesPerfMapSpecs struct {
 	Acceptors *ebpf.MapSpec `ebpf:"acceptors"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
+	Followed  *ebpf.MapSpec `ebpf:"followed"`
+	Following *ebpf.MapSpec `ebpf:"following"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
@@ -252,6 +268,8 @@ type TcpstatesPerfMaps struct {
 	Acceptors *ebpf.Map `ebpf:"acceptors"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Events    *ebpf.Map `ebpf:"events"`
+	Followed  *ebpf.Map `ebpf:"followed"`
+	Following *ebpf.Map `ebpf:"following"`
 	Lives     *ebpf.Map `ebpf:"lives"`
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
@@ -265,6 +283,8 @@ func (m *TcpstatesPerfMaps) Close() error {
 		m.Acceptors,
 		m.Counters,
 		m.Events,
+		m.Followed,
+		m.Following,
 		m.Lives,
 		m.Numbers,
 		m.Ports,
@@ -291,6 +311,7 @@ type TcpstatesPerfVariables struct {
 type TcpstatesPerfPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
+	Exited              *ebpf.Program `ebpf:"exited"`
 	First               *ebpf.Program `ebpf:"first"`
 	Forked              *ebpf.Program `ebpf:"forked"`
 	Received            *ebpf.Program `ebpf:"received"`
@@ -306,6 +327,7 @@ func (p *TcpstatesPerfPrograms) Close() error {
 	return _TcpstatesPerfClose(
 		p.Accepted,
 		p.Between,
+		p.Exited,
 		p.First,
 		p.Forked,
 		p.Received,

@@ -40,9 +40,10 @@ type TracepointPerfLife struct {
 			Comm [16]int8
 			Pid  uint32
 		}
-		Source uint8
-		Pad    [3]uint8
-		Cgroup uint64
+		Source   uint8
+		Followed bool
+		Pad      [2]uint8
+		Cgroup   uint64
 	}
 	Bound       uint32
 	Mark        uint16
@@ -96,6 +97,8 @@ type TracepointPerfPrefix struct {
 type TracepointPerfSettings struct {
 	_               structs.HostLayout
 	Pidns           uint32
+	FollowPid       uint32
+	FollowPidns     uint32
 	OnlyFamily      uint16
 	Filters         bool
 	Ports           [3]uint8

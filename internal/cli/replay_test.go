@@ -214,7 +214,7 @@ func TestReplayTellsWhatIsMissing(t *testing.T) {
 	}{
 		{"cut", whole[:len(whole)-1], "is not complete: it is cut off: it ends before the trace did"},
 		{"damaged", change(len(whole)-200, 1), "is not complete: 1 damaged blocks were left out"},
-		{"newer", newer, "it is of version 3, and this tcpstates reads up to 2: read it with a newer one"},
+		{"newer", newer, "it is of version 4, and this tcpstates reads up to 3: read it with a newer one"},
 		{"another file", []byte("#!/bin/sh\necho hello\n"), `it is no recording: line 2: "echo" is no kind of event`},
 		{"empty", nil, "it is no recording: it is empty"},
 		{"no beginning", change(13, 1), "its first bytes are damaged or cut off"},

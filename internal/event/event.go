@@ -151,6 +151,12 @@ type Event struct {
 	// Fate is what has become of a minisock that is no more.
 	Fate Fate
 
+	// Of a new process:
+
+	// Followed says that it is one of those that are followed: a descendant of the
+	// tracer, begun after the trace.
+	Followed bool
+
 	// Of a socket that exists:
 
 	// Datagram says that the socket is UDP's.

@@ -77,6 +77,7 @@ type Set struct {
 	events     int // conditions that judge each event for itself
 	family     event.Family
 	tree       bool
+	follow     bool
 }
 
 // maxEventFilters is how many of them a verdict has room for.
@@ -111,6 +112,14 @@ func (s *Set) Only(family event.Family) { s.family = family }
 // too.
 func (s *Set) WithTree() { s.tree = true }
 
+// Follow wants the connections of processes alone that are followed, by what the events
+// of new processes say (event.Event.Followed). Match knows nothing of it: no socket
+// that exists when that begins is one of theirs.
+func (s *Set) Follow() { s.follow = true }
+
+// following is the filter that Follow adds, which has no flag.
+var following = Row{waits: forOwner}
+
 // Has tells whether there is a filter of the name.
 func (s *Set) Has(name string) bool {
 	for i := range s.conditions {
@@ -122,7 +131,7 @@ func (s *Set) Has(name string) bool {
 }
 
 // IsEmpty tells whether everything is wanted.
-func (s *Set) IsEmpty() bool { return s.family == 0 && len(s.conditions) == 0 }
+func (s *Set) IsEmpty() bool { return s.family == 0 && len(s.conditions) == 0 && !s.follow }
 
 // Lower gives what the kernel can decide, and the names of the filters of which it
 // cannot decide all.

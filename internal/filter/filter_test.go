@@ -413,16 +413,18 @@ func TestVerdictsAreBounded(t *testing.T) {
 	}
 }
 
+// connection is one of a process.
+func connection(cookie uint64, pid uint32) []event.Event {
+	events := child(cookie)[2:]
+	for i := range events {
+		events[i].Owner.PID = pid
+	}
+	return events
+}
+
 func TestTree(t *testing.T) {
 	fork := func(parent, pid uint32) event.Event {
 		return event.Event{Kind: event.KindFork, Before: parent == 1 && pid == 10, Owner: event.Owner{Process: event.Process{PID: parent}}, Current: event.Process{PID: pid}}
-	}
-	connection := func(cookie uint64, pid uint32) []event.Event {
-		events := child(cookie)[2:]
-		for i := range events {
-			events[i].Owner.PID = pid
-		}
-		return events
 	}
 	events := slices.Concat(
 		[]event.Event{fork(1, 10), fork(10, 11), fork(11, 12), fork(1, 13)},
@@ -431,13 +433,79 @@ func TestTree(t *testing.T) {
 	)
 	set := setOf(t, "pid", "10")
 	set.WithTree()
-	shown := map[string]bool{}
+	if shown := shownBy(t, set, events); shown != "1 2" {
+		t.Errorf("the connections %s are shown", shown)
+	}
+}
+
+// shownBy are the cookies of the connections of which something is shown.
+func shownBy(t *testing.T, set *Set, events []event.Event) string {
+	t.Helper()
+	var shown []string
 	for _, line := range run(t, set, live, events) {
 		cookie, _, _ := strings.Cut(line, ":")
-		shown[cookie] = true
+		shown = append(shown, cookie)
 	}
-	if len(shown) != 2 || !shown["1"] || !shown["2"] {
-		t.Errorf("the connections %v are shown", shown)
+	return strings.Join(slices.Compact(shown), " ")
+}
+
+func TestFollow(t *testing.T) {
+	fork := func(parent, pid uint32, followed bool) event.Event {
+		return event.Event{Kind: event.KindFork, Followed: followed, Owner: event.Owner{Process: event.Process{PID: parent}}, Current: event.Process{PID: pid}}
+	}
+	existed := fork(1, 10, false)
+	existed.Before = true
+	events := slices.Concat(
+		connection(1, 10), // a number that nobody has said to be followed
+		[]event.Event{fork(5, 10, true), fork(10, 11, true), fork(99, 12, true), fork(10, 13, false), existed},
+		connection(2, 10), connection(3, 11),
+		// Of one whose parent's beginning was lost, and of one for which the kernel had no room.
+		connection(4, 12), connection(5, 13),
+		// Of a listener that is not followed, served by one that is not, and by one that is.
+		child(6),
+		[]event.Event{fork(5, 2, true)}, child(7),
+		[]event.Event{fork(5, 1, true), fork(1, 2, false)}, child(8), // and the other way round
+		[]event.Event{fork(1, 11, false)}, connection(9, 11), // another process of that number
+	)
+	for want, flags := range map[string][]string{
+		"2 3 4 7": nil,
+		"2 3":     {"pid", "!12,2"},
+		"3":       {"pid", "11,13"},
+		"":        {"rport", "80"},
+	} {
+		set := setOf(t, flags...)
+		set.Follow()
+		if set.IsEmpty() {
+			t.Error("everything is wanted")
+		}
+		if got := shownBy(t, set, events); got != want {
+			t.Errorf("%v: the connections %s are shown, want %s", flags, got, want)
+		}
+	}
+	set := setOf(t, "pid", "5")
+	set.WithTree()
+	set.Follow()
+	if got, want := shownBy(t, set, events), "2 3 7"; got != want { // 13 is of the tree, and not followed; 12 the reverse
+		t.Errorf("--pid with --tree: the connections %s are shown, want %s", got, want)
+	}
+	if l, rest := set.Lower(); l.PIDs != nil || !slices.Equal(rest, []string{"pid"}) {
+		t.Errorf("the kernel decides %+v, and not %v", l.PIDs, rest)
+	}
+}
+
+// TestFollowWaitsForTheOwner shows a child wholly or not at all.
+func TestFollowWaitsForTheOwner(t *testing.T) {
+	for _, pid := range []uint32{1, 2} { // the listener's, and who serves
+		var set Set
+		set.Follow()
+		followed := event.Event{Kind: event.KindFork, Followed: true, Current: event.Process{PID: pid}}
+		var want []string
+		if pid == 2 {
+			want = all(1)
+		}
+		if got := run(t, &set, live, append([]event.Event{followed}, child(1)...)); !slices.Equal(got, want) {
+			t.Errorf("of the process %d: %v, want %v", pid, got, want)
+		}
 	}
 }
 

@@ -51,6 +51,11 @@ type Stage struct {
 // NewStage makes the stage of the filters.
 func (s *Set) NewStage(o StageOptions) *Stage {
 	st := &Stage{o: o, set: s, verdicts: newVerdicts(o.MaxConns), held: newHolds()}
+	if s.follow {
+		followed := &tree{in: map[uint32]struct{}{}, follows: true}
+		st.trees = append(st.trees, followed)
+		st.connection = append(st.connection, condition{row: &following, test: &numberTest{value: pidOf, tree: followed}})
+	}
 	for _, c := range s.conditions {
 		if numbers, ok := c.test.(*numberTest); ok && s.tree && c.row.waits == forOwner {
 			rooted := *numbers
@@ -90,7 +95,7 @@ func (s *Stage) Apply(e *event.Event, next func(*event.Event) error) error {
 		return next(e)
 	case event.KindFork:
 		for _, t := range s.trees {
-			t.fork(e.Owner.PID, e.Current.PID, e.Before)
+			t.fork(e)
 		}
 		return nil
 	case event.KindLost, event.KindSampling, event.KindMinisock, event.KindSocket:

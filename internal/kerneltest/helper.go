@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -65,63 +66,40 @@ func help(name string) {
 				return
 			}
 			verb, address, _ := strings.Cut(lines.Text(), " ")
+			if verb == "outlive" {
+				done <- errOutlived
+				outlive()
+			}
 			done <- obey(verb, address)
 		}()
-		fmt.Println(<-done)
+		err := <-done
+		if errors.Is(err, errOutlived) {
+			_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // of this thread alone
+		}
+		fmt.Println(err)
 	}
 	for _, c := range held {
 		c.Close()
 	}
 }
 
-// obey does one thing: it connects to an address, gets a page from one, accepts a connection at the
-// listener that it was given and answers what comes with the same, or takes a
-// file that is sent through the socket that it was given.
-func obey(verb, address string) error {
-	switch verb {
-	case "connect":
-		c, err := net.Dial("tcp", address)
-		held = append(held, c)
-		return err
-	case "serve":
-		l, err := net.FileListener(os.NewFile(givenFile, "listener"))
-		if err != nil {
-			return err
+// errOutlived ends the leader of the helper's threads, whom another outlives.
+var errOutlived = errors.New("the leader is to end")
+
+// outlive waits for the end of the leader, says so, and ends the process with its input.
+func outlive() {
+	leader := fmt.Sprintf("/proc/self/task/%d/stat", os.Getpid())
+	for {
+		// The state follows the name (proc_pid_stat(5)).
+		if stat, err := os.ReadFile(leader); err != nil || strings.Contains(string(stat), ") Z ") {
+			fmt.Println(err)
+			break
 		}
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		held = append(held, l, c)
-		line, err := bufio.NewReader(c).ReadString('\n')
-		if err != nil {
-			return err
-		}
-		_, err = io.WriteString(c, line)
-		return err
-	case "get":
-		return getPage(address)
-	case "receive":
-		oob := make([]byte, unix.CmsgSpace(4))
-		_, n, _, _, err := unix.Recvmsg(givenFile, make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
-		if err != nil {
-			return err
-		}
-		messages, err := unix.ParseSocketControlMessage(oob[:n])
-		if err != nil {
-			return err
-		}
-		fds, err := unix.ParseUnixRights(&messages[0])
-		held = append(held, os.NewFile(uintptr(fds[0]), "received"))
-		return err
+		runtime.Gosched()
 	}
-	return fmt.Errorf("%q is unknown", verb)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(0)
 }
-
-// givenFile is the descriptor of the file that a helper was started with.
-const givenFile = 3
-
-var held []io.Closer
 
 // setLeaderName names the process: what /proc/PID/comm of it says.
 func setLeaderName(name string) error {

@@ -27,6 +27,7 @@ var auxiliary = []struct {
 	{"retransmitted", "tcp_retransmit_skb", feature.RetransmitSkb, wantsSegments},
 	{"synack_retransmitted", "tcp_retransmit_synack", feature.RetransmitSynack, wantsSegments},
 	{"forked", "sched_process_fork", feature.BTF, wantsForks}, // older than BTF
+	{"exited", "sched_process_exit", feature.BTF, wantsExits}, // as old
 }
 
 // wantsSegments: what changes no state is no business of a raw trace.
@@ -36,7 +37,9 @@ func always(*Options) bool { return true }
 
 func wantsAccept(o *Options) bool { return o.AcceptProbe }
 
-func wantsForks(o *Options) bool { return o.Forks }
+func wantsForks(o *Options) bool { return o.Forks || o.Follow }
+
+func wantsExits(o *Options) bool { return o.Follow }
 
 // NewList makes the list of what this machine has for the options to choose
 // from.
@@ -78,6 +81,9 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 	filters := lower(&o, t.Knows())
 	filters.prepare(spec, &settings)
 	t.undecided = filters.undecided
+	if err := follow(spec, &o, &settings); err != nil {
+		return err
+	}
 	if err := set(spec, &o, &settings); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -29,8 +30,12 @@ type perCPU struct {
 	next    int     // the first of held that was not given yet
 	ready   int     // the first of held that must wait
 	room    int     // bytes of records that fit into all buffers
+	swept   uint64  // ns, CLOCK_MONOTONIC, when the last sweep began
 	missed  uint64
 	flushed bool
+
+	nudged atomic.Bool // somebody asks for errNudged, and the reader has not seen it
+	until  uint64      // when it did: it gives that when it has given all of before; zero: did not
 }
 
 type timed struct {
@@ -72,6 +77,9 @@ func (p *perCPU) read() ([]byte, error) {
 		if p.flushed {
 			return nil, errFlushed
 		}
+		if p.answersNudge() {
+			return nil, errNudged
+		}
 		if err := p.sweep(); err != nil {
 			return nil, err
 		}
@@ -81,13 +89,25 @@ func (p *perCPU) read() ([]byte, error) {
 	return next.record[:next.length], nil
 }
 
+// answersNudge tells whether all is given that was there when somebody nudged, once.
+func (p *perCPU) answersNudge() bool {
+	if p.until == 0 && p.nudged.Swap(false) {
+		p.until = monotonic()
+	}
+	if p.until == 0 || p.until+uint64(settle) >= p.swept {
+		return false
+	}
+	p.until = 0
+	return true
+}
+
 // sweep waits for records, reads all there are, and finds out which have
 // nothing to wait for any more.
 func (p *perCPU) sweep() error {
 	p.held = slices.Delete(p.held, 0, p.next)
 	p.next, p.ready = 0, 0
 	wait := look
-	if len(p.held) > 0 {
+	if len(p.held) > 0 || p.until != 0 {
 		wait = settle
 	}
 	switch err := p.take(p.clock.In(wait)); {
@@ -100,7 +120,7 @@ func (p *perCPU) sweep() error {
 	case err != nil:
 		return err
 	}
-	begun := monotonic()
+	p.swept = monotonic()
 	// What the reader had begun before that, and then all that there is.
 	for range 2 {
 		if err := p.drain(); err != nil {
@@ -108,7 +128,7 @@ func (p *perCPU) sweep() error {
 		}
 	}
 	slices.SortStableFunc(p.held, func(a, b timed) int { return cmp.Compare(a.time, b.time) })
-	for p.ready < len(p.held) && (p.flushed || p.held[p.ready].time+uint64(settle) < begun) {
+	for p.ready < len(p.held) && (p.flushed || p.held[p.ready].time+uint64(settle) < p.swept) {
 		p.ready++
 	}
 	return nil
@@ -156,4 +176,11 @@ func (p *perCPU) pending() bool           { return p.next < p.ready }
 func (p *perCPU) size() int               { return p.reader.BufferSize() }
 func (p *perCPU) lost() uint64            { return p.missed }
 func (p *perCPU) flush() error            { return p.reader.Flush() }
-func (p *perCPU) Close() error            { return p.reader.Close() }
+
+// nudge wakes nobody: sweep comes soon enough.
+func (p *perCPU) nudge() error {
+	p.nudged.Store(true)
+	return nil
+}
+
+func (p *perCPU) Close() error { return p.reader.Close() }

@@ -54,6 +54,11 @@ type Options struct {
 	MaxEventsPerSecond uint64
 	// Forks tells of new processes (event.KindFork), if the backend knows of them.
 	Forks bool
+	// Follow tells of the connections alone that were opened by what this process forks
+	// from now on, and by all that descends from it, and of accepted ones, which may be
+	// anybody's; and of all new processes, as Forks does. It says nothing to a backend
+	// that knows of no forks.
+	Follow bool
 	// PIDNamespace is the inode number of the PID namespace whose process ids
 	// are told; zero means the machine's.
 	PIDNamespace uint32
@@ -72,7 +77,8 @@ type Options struct {
 }
 
 // Tracer is a pipeline.Source of live events. Read and Pending belong to one
-// goroutine; Stop may be called from any other.
+// goroutine; Stop, Nudge, Followed and Totals may be called from any other, and
+// before Close returns.
 type Tracer struct {
 	programs
 	transport transport
@@ -264,7 +270,7 @@ func (t *Tracer) next(e *event.Event) error {
 	case errors.Is(err, errFlushed):
 		t.ended, t.unread = true, true
 		return t.next(e) // the last losses, then the end
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errNudged):
 		t.clock.Sync()
 		now := monotonic()
 		*e = event.Event{Kind: event.KindTick, Ktime: now, Wall: t.clock.Wall(now)}
@@ -339,6 +345,11 @@ func (t *Tracer) stop() {
 		_ = t.transport.flush()
 	}
 }
+
+// Nudge makes Read give a tick (event.KindTick) when it has given all that the programs
+// had sent before the call: at once if it waits, but for a nap. Of several nudges that
+// it has not answered yet it may answer those before the last together.
+func (t *Tracer) Nudge() error { return t.transport.nudge() }
 
 // Close gives everything back to the kernel. Read must not be running.
 func (t *Tracer) Close() error {

@@ -31,10 +31,15 @@ type ring struct {
 	batch              uint64 // how many bytes are given back at a time
 
 	pages    [2][]byte
-	poll     int // epoll(7), of flushed and the buffer
+	poll     int // epoll(7), of the buffer and the two that follow
 	flushes  int // eventfd(2)
+	nudges   int // eventfd(2), which wakes the reader to look at nudged
 	flushed  bool
 	deadline time.Time
+
+	nudged atomic.Bool // somebody asks for errNudged, and the reader has not seen it
+	owes   bool        // it has, and gives that
+	until  uint64      // when it has read up to here
 }
 
 // The layout of a record (kernel/bpf/ringbuf.c): its length with two flags
@@ -50,7 +55,7 @@ const (
 const ringBatches = 16
 
 func openRing(events *ebpf.Map, _ *Options) (transport, error) {
-	r := &ring{poll: -1, flushes: -1}
+	r := &ring{poll: -1, flushes: -1, nudges: -1}
 	if err := r.open(events.FD(), int(events.MaxEntries())); err != nil {
 		return nil, errors.Join(fmt.Errorf("map the ring buffer: %w", err), r.Close())
 	}
@@ -71,13 +76,20 @@ func (r *ring) open(buffer, size int) (err error) {
 	r.producer = (*atomic.Uint64)(unsafe.Pointer(&r.pages[1][0]))
 	r.data = r.pages[1][page:]
 	r.batch = uint64(size / ringBatches)
-	if r.flushes, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return err
+	return r.openPoll(buffer)
+}
+
+// openPoll makes what wait waits with.
+func (r *ring) openPoll(buffer int) (err error) {
+	for _, fd := range []*int{&r.flushes, &r.nudges} {
+		if *fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+			return err
+		}
 	}
 	if r.poll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return err
 	}
-	for _, fd := range []int{buffer, r.flushes} {
+	for _, fd := range []int{buffer, r.flushes, r.nudges} {
 		if err := unix.EpollCtl(r.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
 			return err
 		}
@@ -88,6 +100,9 @@ func (r *ring) open(buffer, size int) (err error) {
 // read implements transport.
 func (r *ring) read() ([]byte, error) {
 	for {
+		if r.answersNudge() {
+			return nil, errNudged
+		}
 		if record, err := r.next(); record != nil || err != nil {
 			return record, err
 		}
@@ -98,6 +113,19 @@ func (r *ring) read() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// answersNudge tells whether all is read that was there when somebody nudged, once. It
+// goes by the place in the buffer, as a storm may leave none empty.
+func (r *ring) answersNudge() bool {
+	if !r.owes && r.nudged.Load() && r.nudged.Swap(false) {
+		r.owes, r.until = true, r.producer.Load()
+	}
+	if !r.owes || r.consumed < r.until {
+		return false
+	}
+	r.owes = false
+	return true
 }
 
 // next gives the next record; nil if there is none.
@@ -157,9 +185,9 @@ func (r *ring) pending() bool {
 	return r.consumed != r.produced
 }
 
-// wait waits for a record, or that there will be no more, until the deadline.
+// wait waits for a record, a nudge, or that there will be no more, until the deadline.
 func (r *ring) wait() error {
-	var events [2]unix.EpollEvent
+	var events [3]unix.EpollEvent
 	for {
 		left := time.Until(r.deadline)
 		n, err := unix.EpollWait(r.poll, events[:], max(0, int((left+time.Millisecond-1)/time.Millisecond)))
@@ -172,7 +200,13 @@ func (r *ring) wait() error {
 			return os.ErrDeadlineExceeded
 		}
 		for _, e := range events[:n] {
-			r.flushed = r.flushed || e.Fd == int32(r.flushes)
+			switch int(e.Fd) {
+			case r.flushes:
+				r.flushed = true
+			case r.nudges:
+				var count [8]byte
+				_, _ = unix.Read(r.nudges, count[:]) // it does not block, and then there is none
+			}
 		}
 		return nil
 	}
@@ -184,15 +218,23 @@ func (r *ring) size() int { return len(r.data) }
 
 func (r *ring) lost() uint64 { return 0 } // the programs count
 
-func (r *ring) flush() error {
+func (r *ring) flush() error { return wake(r.flushes) }
+
+func (r *ring) nudge() error {
+	r.nudged.Store(true)
+	return wake(r.nudges)
+}
+
+// wake makes an eventfd readable.
+func wake(eventfd int) error {
 	one := binary.NativeEndian.AppendUint64(nil, 1)
-	_, err := unix.Write(r.flushes, one)
+	_, err := unix.Write(eventfd, one)
 	return err
 }
 
 func (r *ring) Close() error {
 	var all error
-	for _, fd := range []int{r.poll, r.flushes} {
+	for _, fd := range []int{r.poll, r.flushes, r.nudges} {
 		if fd >= 0 {
 			all = errors.Join(all, unix.Close(fd))
 		}

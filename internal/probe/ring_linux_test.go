@@ -21,7 +21,7 @@ type fakeRing struct {
 func newFakeRing(size int) *fakeRing {
 	f := &fakeRing{ring: ring{
 		consumer: new(atomic.Uint64), producer: new(atomic.Uint64), data: make([]byte, size),
-		batch: uint64(size / ringBatches), poll: -1, flushes: -1,
+		batch: uint64(size / ringBatches), poll: -1, flushes: -1, nudges: -1,
 	}}
 	return f
 }
@@ -98,20 +98,25 @@ func TestRingRefusesRecordsThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestRingWaits(t *testing.T) {
+// newWaitingRing is a fake ring that its reader waits for. An eventfd that nobody writes
+// to stands for the buffer.
+func newWaitingRing(t *testing.T) *fakeRing {
+	t.Helper()
 	f := newFakeRing(4096)
-	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	t.Cleanup(func() { f.Close() })
+	buffer, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.poll = poll
-	if f.flushes, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+	t.Cleanup(func() { unix.Close(buffer) })
+	if err := f.openPoll(buffer); err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, f.flushes, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(f.flushes)}); err != nil {
-		t.Fatal(err)
-	}
+	return f
+}
+
+func TestRingWaits(t *testing.T) {
+	f := newWaitingRing(t)
 	f.setDeadline(time.Now().Add(-time.Second))
 	if _, err := f.read(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("past the deadline: %v", err)
@@ -127,5 +132,51 @@ func TestRingWaits(t *testing.T) {
 		if _, err := f.read(); !errors.Is(err, errFlushed) {
 			t.Errorf("after flush: %v", err)
 		}
+	}
+}
+
+// TestRingAnswersNudges asks while there are records, which go on to come, and while
+// the reader waits.
+func TestRingAnswersNudges(t *testing.T) {
+	f := newWaitingRing(t)
+	f.setDeadline(time.Now().Add(time.Hour))
+	nudge := func() {
+		if err := f.nudge(); err != nil {
+			t.Error(err)
+		}
+	}
+	require := func(want string) {
+		t.Helper()
+		got, err := f.read()
+		if want == "" && !errors.Is(err, errNudged) || want != "" && (err != nil || string(got) != want) {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	f.put("first", 0)
+	f.put("second", 0)
+	nudge()
+	nudge() // which is answered with the one before
+	require("first")
+	f.put("third", 0)
+	nudge()
+	require("second")
+	require("")
+	f.put("fourth", 0)
+	require("third")
+	require("fourth")
+	require("")
+	for range 3 {
+		go nudge()
+		require("")
+	}
+	f.put("last", 0)
+	nudge()
+	if err := f.flush(); err != nil {
+		t.Fatal(err)
+	}
+	require("last")
+	require("")
+	if _, err := f.read(); !errors.Is(err, errFlushed) {
+		t.Errorf("after flush: %v", err)
 	}
 }

@@ -15,4 +15,6 @@ func mountTracefs() error   { return errors.ErrUnsupported }
 func memory() uint64        { return 0 }
 func awaitPrograms()        {}
 
+func ownPIDNamespace() (uint32, error) { return 0, errors.ErrUnsupported }
+
 func openRing(*ebpf.Map, *Options) (transport, error) { return nil, errors.ErrUnsupported }

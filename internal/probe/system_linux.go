@@ -25,6 +25,23 @@ func memory() uint64 {
 	return info.Totalram * uint64(info.Unit)
 }
 
+// machinesPIDNamespace is the inode number of the machine's own PID namespace
+// (include/linux/proc_ns.h, PROC_PID_INIT_INO).
+const machinesPIDNamespace = 0xEFFFFFFC
+
+// ownPIDNamespace is the inode number of this process's PID namespace; zero stands for
+// the machine's.
+func ownPIDNamespace() (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
+		return 0, err
+	}
+	if st.Ino == machinesPIDNamespace {
+		return 0, nil
+	}
+	return uint32(st.Ino), nil
+}
+
 // membarrierGlobal is MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
 const membarrierGlobal = 1
 

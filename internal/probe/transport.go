@@ -6,11 +6,12 @@ import (
 )
 
 // transport brings the programs' records to user space, in the order of their
-// time. flush may be called from any goroutine, the rest belongs to one.
+// time. flush and nudge may be called from any goroutine, the rest belongs to one.
 type transport interface {
 	// read gives the next record, which holds until the next call. It is
-	// os.ErrDeadlineExceeded when there is none until the deadline, and
-	// errFlushed when there is none left after flush.
+	// os.ErrDeadlineExceeded when there is none until the deadline, errNudged once
+	// when all is given that there was before nudge, and errFlushed when there is
+	// none left after flush.
 	read() ([]byte, error)
 	setDeadline(time.Time)
 	// pending tells whether a record waits to be read.
@@ -22,8 +23,13 @@ type transport interface {
 	// side.
 	lost() uint64
 	flush() error
+	nudge() error
 	Close() error
 }
 
-// errFlushed ends a transport's records.
-var errFlushed = errors.New("there are no more records")
+var (
+	// errFlushed ends a transport's records.
+	errFlushed = errors.New("there are no more records")
+	// errNudged stands among them.
+	errNudged = errors.New("all records are read that there were when somebody asked")
+)

@@ -38,7 +38,7 @@ func (s *said) foresee(socket int) {
 		f := &s.foreseen
 		f.OldState, f.Since, f.Before = f.NewState, f.Ktime, false
 		f.Facts = event.Facts{}
-		f.Closes, f.Signal, f.Accepted, f.Lost, f.Loss, f.OneIn, f.Fate = false, 0, 0, 0, 0, 0, 0
+		f.Closes, f.Signal, f.Accepted, f.Lost, f.Loss, f.OneIn, f.Fate, f.Followed = false, 0, 0, 0, 0, 0, 0, false
 	} else {
 		s.foreseen = event.Event{
 			Cookie: last.Cookie, SkAddr: last.SkAddr, Family: last.Family, Local: last.Local, Remote: last.Remote,

@@ -98,6 +98,7 @@ var fields = []field{
 	number("left", func(e *event.Event) *time.Duration { return &e.Left }),
 	number("loss", func(e *event.Event) *event.Loss { return &e.Loss }),
 	number("onein", func(e *event.Event) *uint64 { return &e.OneIn }),
+	truth("followed", func(e *event.Event) *bool { return &e.Followed }),
 }
 
 func find(name string) *field {

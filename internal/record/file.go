@@ -22,7 +22,7 @@ import (
 // start and stop may grow without, by what can be left out.
 const (
 	magic      = "tcpstRec"
-	version    = 2
+	version    = 3
 	headerSize = len(magic) + 8
 
 	mark          = "\xb1ock"

@@ -38,7 +38,7 @@ func scenarios(t testing.TB) (all []event.Event) {
 }
 
 var (
-	aStart = Start{Start: event.Start{Wall: 5, Version: "v1", Kernel: "6.18", Backend: "tp_btf"}, Sockets: true, Less: "less"}
+	aStart = Start{Start: event.Start{Wall: 5, Version: "v1", Kernel: "6.18", Backend: "tp_btf"}, Sockets: true, Less: "less", Follows: true}
 	aStop  = Stop{Stop: event.Stop{Wall: 9, Shown: 3, Lost: 1, Gaps: 2}, Dropped: 7}
 )
 

@@ -32,6 +32,9 @@ type Start struct {
 	// MaxEventsPerSecond bounded the events, by a sample of the connections; zero:
 	// all are in it.
 	MaxEventsPerSecond uint64 `json:"max_events_per_second,omitempty"`
+	// Follows says that the trace shows what the recorder's command did, and what that
+	// command's descendants did, alone.
+	Follows bool `json:"follows,omitempty"`
 }
 
 // everything is the Start of a recording that has none: it had all to tell, as far as

@@ -28,7 +28,7 @@ func full() event.Event {
 			MinRTT: event.NoRTT, Retransmits: 2, BytesAcked: 1 << 40, BytesReceived: 1 << 41,
 			SegsIn: 11, SegsOut: 12, DataSegsIn: 7, Reset: "TCP_ABORT_ON_CLOSE", Unknown: true,
 		},
-		Fate: event.FateNoRoom, Lost: 6, Loss: event.LossQuota, OneIn: 8, RecvQ: 8, SendQ: 9, Left: time.Minute,
+		Fate: event.FateNoRoom, Lost: 6, Loss: event.LossQuota, OneIn: 8, Followed: true, RecvQ: 8, SendQ: 9, Left: time.Minute,
 	}
 }
 

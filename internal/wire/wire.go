@@ -68,6 +68,7 @@ func Decode(record []byte, e *event.Event) error {
 	e.Current.PID = u32(r[unsafe.Offsetof(layout.Curpid):])
 	e.Current.Comm = commFrom(r[unsafe.Offsetof(layout.Curcomm):])
 	if e.Kind == event.KindFork { // it has nothing else
+		e.Followed = flagsOf(r)&bpf.TcpstatesEventFlagsEVENT_FOLLOWED != 0
 		return nil
 	}
 	if err := decodeEnds(record, e); err != nil {

@@ -132,9 +132,14 @@ func TestDecodeFork(t *testing.T) {
 		Owner:   event.Owner{Process: event.Process{PID: 4711, Comm: event.CommOf("nginx")}},
 		Current: event.Process{PID: 22, Comm: event.CommOf("ksoftirqd/1")},
 	}
-	got := event.Event{Kind: event.KindLost, Lost: 9}
-	if err := Decode(encode(t, r), &got); err != nil || got != want {
-		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	for _, followed := range []bool{false, true} {
+		if want.Followed = followed; followed {
+			r.Flags |= uint8(bpf.TcpstatesEventFlagsEVENT_FOLLOWED)
+		}
+		got := event.Event{Kind: event.KindLost, Lost: 9}
+		if err := Decode(encode(t, r), &got); err != nil || got != want {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
 	}
 }
 

@@ -1,0 +1,56 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+
+	"tcpstates/bpf"
+)
+
+// follow has the programs follow what this process forks, if the options want it and
+// they can.
+func follow(spec *ebpf.CollectionSpec, o *Options, settings *bpf.TcpstatesSettings) error {
+	members := spec.Maps["followed"]
+	switch {
+	case members == nil: // they know of no forks
+		return nil
+	case !o.Follow:
+		members.MaxEntries = 1 // else it takes megabytes for nothing
+		return nil
+	}
+	namespace, err := ownPIDNamespace()
+	if err != nil {
+		return fmt.Errorf("find the PID namespace of the processes to follow: %w: is /proc mounted?", err)
+	}
+	settings.FollowPid, settings.FollowPidns = uint32(os.Getpid()), namespace
+	settings.Filters = true
+	return nil
+}
+
+// Followed is how many of the processes that are followed live, and how many may have
+// gone unfollowed, or live no more, as the kernel had no room for them or did not run
+// the programs: connections are missing then. Both are zero unless Options.Follow is
+// set. A process counts from its fork to the end of its last thread; it closes its
+// sockets after that.
+func (t *Tracer) Followed() (alive, failed uint64, err error) {
+	// Of the programs that count, which are there when something is followed.
+	forked, exited := t.objects.Programs["forked"], t.objects.Programs["exited"]
+	if exited == nil {
+		return 0, 0, nil
+	}
+	var f bpf.TcpstatesFollowing
+	if err := t.objects.Maps["following"].Lookup(uint32(0), &f); err != nil {
+		return 0, 0, fmt.Errorf("count the processes that are followed: %w", err)
+	}
+	// A task that is preempted in a program, as since Linux 7.0, keeps the next on its
+	// CPU from being seen.
+	forks, forkErr := forked.Stats()
+	exits, exitErr := exited.Stats()
+	if err := errors.Join(forkErr, exitErr); err != nil {
+		return 0, 0, fmt.Errorf("read the statistics of the programs that follow processes: %w", err)
+	}
+	return f.Alive, f.Failed + forks.RecursionMisses + exits.RecursionMisses, nil
+}
