@@ -23,12 +23,17 @@ import (
 	"tcpstates/internal/wire"
 )
 
-// The exit codes.
+// The exit codes. Beside them exec has those of the commands that it runs.
 const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-	exitCannot = 3
+	exitDone          = 0
+	exitFailed        = 1
+	exitUsage         = 2
+	exitCannot        = 3
+	exitRuleFailed    = 10
+	exitTimedOut      = 11
+	exitInconclusive  = 12
+	exitNotExecutable = 126 // as a shell has these two (POSIX, Shell Command Language, 2.8.2)
+	exitNotFound      = 127
 )
 
 // version is the tool's, set by the linker.
@@ -46,6 +51,10 @@ type tracer interface {
 	Refused() error
 	Stop()
 	Totals() (probe.Totals, error)
+	// Followed is how many processes are followed, and how many could not be, and
+	// Nudge has Read give a tick as soon as it has given all that has come until then.
+	Followed() (alive, failed uint64, err error)
+	Nudge() error
 	Close() error
 }
 
@@ -55,8 +64,10 @@ type seeder func(found func(wire.Found)) (snapshot.Report, error)
 
 // app is what the command line acts on; tests put their own in its place.
 type app struct {
+	args           []string // of the command line
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	answers        io.Writer // where - as a file for answers is: stdout, also where events go elsewhere
 	getenv         func(string) string
 	open           func(probe.Options) (tracer, seeder, error)
 	// loadSummary is probe.LoadSummary.
@@ -88,8 +99,9 @@ type app struct {
 // Main runs the command with the process's arguments and streams, and returns
 // its exit code.
 func Main() int {
-	// Writing to a closed pipe shall be an error like any other, and no death.
-	signal.Ignore(syscall.SIGPIPE)
+	// Writing to a closed pipe shall be an error like any other, and no death. To ignore
+	// the signal would be handed down to what exec runs.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	// From the first signal on the trace winds up; a second one kills, should
 	// the reader of the output not let it.
@@ -128,6 +140,7 @@ func Main() int {
 
 // run runs the command and reports its error.
 func (a *app) run(ctx context.Context, args []string) int {
+	a.args, a.answers = args, a.stdout
 	root := a.newRoot()
 	wrapHelp(root, widthOf(a.stdout)())
 	root.SetArgs(args)
@@ -150,10 +163,22 @@ func usagef(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
 
+// coded is an error with an exit code of its own.
+type coded struct {
+	code int
+	error
+}
+
+// Unwrap gives the error that has the code.
+func (e coded) Unwrap() error { return e.error }
+
 func exitCode(err error) int {
 	var usage usageError
 	var missing *feature.Missing
+	var own coded
 	switch {
+	case errors.As(err, &own):
+		return own.code
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &missing):

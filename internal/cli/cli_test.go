@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,6 +32,10 @@ import (
 
 func TestMain(m *testing.M) {
 	kerneltest.Main()
+	if times := os.Getenv(serverName); times != "" {
+		serveSelf(times)
+		os.Exit(0)
+	}
 	testscript.Main(cleaning{m}, map[string]func(){"tcpstates": func() { os.Exit(Main()) }})
 }
 
@@ -51,6 +56,26 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// cut copies a file without so many bytes at its end.
+			"cut": func(ts *testscript.TestScript, _ bool, args []string) {
+				less, err := strconv.Atoi(args[2])
+				ts.Check(err)
+				whole := ts.ReadFile(args[0])
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(whole[:len(whole)-less]), 0o600))
+			},
+			// exits runs the command, and expects an exit code.
+			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
+				code := 0
+				if err := ts.Exec("tcpstates", args[1:]...); err != nil {
+					code = -1
+					if exit := new(exec.ExitError); errors.As(err, &exit) {
+						code = exit.ExitCode()
+					}
+				}
+				if strconv.Itoa(code) != args[0] {
+					ts.Fatalf("tcpstates %s: exit code %d, want %s", strings.Join(args[1:], " "), code, args[0])
+				}
+			},
 			"usage": func(ts *testscript.TestScript, _ bool, args []string) {
 				// The standard library's exit codes are 2 as well for a panic:
 				// a sentence is one line, that begins with the command.
@@ -76,6 +101,7 @@ type fake struct {
 	stop    sync.Mutex // of Stop, which more than one may call
 	totals  probe.Totals
 	walk    snapshot.Report
+	sockets []event.Event // that exist already
 	walkErr error
 	missing string // of the walk's privileges
 
@@ -137,7 +163,9 @@ func (f *fake) Undecided() []string { return nil }
 func (f *fake) Knows() probe.Knows {
 	return probe.Knows{Sockets: f.less == "", Facts: f.less != "no facts", Less: f.less}
 }
-func (f *fake) Totals() (probe.Totals, error) { return f.totals, nil }
+func (f *fake) Totals() (probe.Totals, error)               { return f.totals, nil }
+func (f *fake) Followed() (alive, failed uint64, err error) { return 0, 0, nil }
+func (f *fake) Nudge() error                                { return nil }
 
 func (f *fake) Stop() {
 	f.stop.Lock()
@@ -175,7 +203,7 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 		lookup:         f.lookup,
 		services:       f.services,
 		minisocks:      func() minisock.Lister { return noMinisocks{f.minisockErr} },
-		sockets:        func(snapshot.ListOptions) (snapshot.Listing, error) { return snapshot.Listing{}, nil },
+		sockets:        func(snapshot.ListOptions) (snapshot.Listing, error) { return snapshot.Listing{Sockets: f.sockets}, nil },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 		loadSummary:    f.loadSummary,
 	}

@@ -80,6 +80,24 @@ func processNames() (all []string) {
 	return slices.Compact(all)
 }
 
+// commandNames offers the commands in PATH as the first word, and files behind it or
+// where a path is begun.
+func commandNames(_ *cobra.Command, args []string, word string) (all []string, _ cobra.ShellCompDirective) {
+	if len(args) > 0 || strings.ContainsRune(word, '/') {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		entries, _ := os.ReadDir(dir) // of what is not there nothing is offered
+		for _, entry := range entries {
+			if name := entry.Name(); strings.HasPrefix(name, word) && isPlain(name) {
+				all = append(all, name)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), cobra.ShellCompDirectiveDefault
+}
+
 // isPlain tells whether a name from elsewhere can stand in a shell's list.
 func isPlain(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })

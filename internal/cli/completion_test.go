@@ -19,7 +19,7 @@ import (
 )
 
 // freeText are the kinds of values that nobody can list.
-var freeText = []string{"ADDRESSES", "N", "PORTS", "RATE", "SIZE", "TIME"}
+var freeText = []string{"ADDRESSES", "EXPR", "N", "PORTS", "RATE", "RULE", "SIZE", "TIME"}
 
 // ofCgroups are the flags whose values a machine need not have any of.
 var ofCgroups = []string{"cgroup", "container", "unit"}
@@ -99,6 +99,8 @@ func TestShells(t *testing.T) {
 		{"tcpstates --role client,lis", "client,listener"},
 		{"tcpstates doc", "doctor"},
 		{"tcpstates completion z", "zsh"},
+		{"tcpstates wait --state lis", "listen"},
+		{"tcpstates exec mkfif", "mkfifo"},
 	}
 	for _, shell := range shells {
 		t.Run(shell.name, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"tcpstates/internal/feature"
 )
 
-// report is what the doctor found, as --json writes it.
-type report struct {
+// diagnosis is what the doctor found, as --json writes it.
+type diagnosis struct {
 	Version      string   `json:"version"`
 	Kernel       string   `json:"kernel"`
 	Arch         string   `json:"arch"`
@@ -82,7 +82,7 @@ func (a *app) doctor(ctx context.Context, asJSON bool) error {
 	if err := feature.Elsewhere(); err != nil {
 		return err
 	}
-	r := report{
+	r := diagnosis{
 		Version:      version,
 		Kernel:       feature.KernelRelease(),
 		Arch:         runtime.GOARCH,
@@ -147,7 +147,7 @@ func (a *app) hasAny(ids []feature.ID) bool {
 
 // conclude words the end of the report. What was held to keep everything from
 // working is less than that where tracing works nevertheless.
-func (r *report) conclude(err error) {
+func (r *diagnosis) conclude(err error) {
 	if err != nil {
 		r.Verdict = err.Error()
 		return
@@ -160,7 +160,7 @@ func (r *report) conclude(err error) {
 	}
 }
 
-func (a *app) writeReport(r *report, asJSON bool) error {
+func (a *app) writeReport(r *diagnosis, asJSON bool) error {
 	if asJSON {
 		encoder := json.NewEncoder(a.stdout)
 		encoder.SetEscapeHTML(false)

@@ -50,9 +50,9 @@ func without(missing feature.ID) func(feature.ID) feature.Result {
 }
 
 // madeUpReport is the report on that machine.
-func madeUpReport(ask func(feature.ID) feature.Result, err error) *report {
+func madeUpReport(ask func(feature.ID) feature.Result, err error) *diagnosis {
 	a := &app{ask: ask}
-	r := &report{
+	r := &diagnosis{
 		Version: "1.2", Kernel: "5.10.0-29-amd64", Arch: "amd64", Distribution: "Made \x1b[2JUp 1",
 		Checks:   a.checks(),
 		Backend:  "tp_btf, ring buffer, table of sockets",
@@ -81,7 +81,7 @@ func TestReportLayout(t *testing.T) {
 			}
 		}
 	}
-	for name, r := range map[string]*report{"json": works, "fail-json": fails} {
+	for name, r := range map[string]*diagnosis{"json": works, "fail-json": fails} {
 		var out bytes.Buffer
 		if err := (&app{stdout: &out}).writeReport(r, true); err != nil {
 			t.Fatal(err)

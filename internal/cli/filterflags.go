@@ -20,6 +20,7 @@ type filterFlags struct {
 	set              filter.Set
 	ipv4, ipv6, tree bool
 	where            whereFlag
+	flags            *pflag.FlagSet // that these are among
 }
 
 // filterValue is the flag of a filter. Each time it is given it adds a condition.
@@ -69,6 +70,7 @@ func findUID(name string) (uint32, error) {
 
 // bind binds the flags of the filters that the command has.
 func (f *filterFlags) bind(flags *pflag.FlagSet, has func(*filter.Row) bool) {
+	f.flags = flags
 	for i := range filter.Rows {
 		row := &filter.Rows[i]
 		if !has(row) {

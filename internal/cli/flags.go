@@ -142,6 +142,25 @@ func (s span) String() string {
 // Type implements pflag.Value.
 func (s span) Type() string { return "TIME" }
 
+// delay is a flag that takes a time, which can be none.
+type delay time.Duration
+
+// Set implements pflag.Value.
+func (d *delay) Set(text string) error {
+	t, err := time.ParseDuration(text)
+	if err != nil || t < 0 {
+		return fmt.Errorf("it takes a time with its unit, such as 500ms or 2s, or 0")
+	}
+	*d = delay(t)
+	return nil
+}
+
+// String implements pflag.Value.
+func (d delay) String() string { return time.Duration(d).String() }
+
+// Type implements pflag.Value.
+func (d delay) Type() string { return "TIME" }
+
 // showFlags are the flags that say how events are shown.
 type showFlags struct {
 	format    string
@@ -208,6 +227,7 @@ type viewFlags struct {
 	fileFlags
 	journal bool
 	filterFlags
+	expectFlags
 	time, elapsed bool
 	every         span
 	maxConns      positive
@@ -218,6 +238,7 @@ type viewFlags struct {
 
 // liveFlags are the flags of how a live trace is made.
 type liveFlags struct {
+	follow      bool // what this process starts, and nothing else
 	pidns       bool
 	acceptProbe bool
 	buffer      byteSize
@@ -227,6 +248,7 @@ type liveFlags struct {
 	btf         string
 	dropTo      identity
 	readyFile   string
+	onFailure   string   // a recording
 	names       []string // of these flags
 }
 
@@ -267,6 +289,13 @@ func newTraceFlags() traceFlags {
 }
 
 func (f *viewFlags) bind(flags *pflag.FlagSet) {
+	f.bindView(flags)
+	flags.VarP(&f.count, "count", "n", "end after so many events")
+	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
+}
+
+// bindView binds all but the flags that say when to end.
+func (f *viewFlags) bindView(flags *pflag.FlagSet) {
 	f.showFlags.bind(flags)
 	flags.BoolVarP(&f.time, "time", "T", false, "show the time of day (all but bcc and libbpf do by default)")
 	flags.BoolVarP(&f.elapsed, "timestamp", "t", false, "show the seconds since the first event")
@@ -275,8 +304,7 @@ func (f *viewFlags) bind(flags *pflag.FlagSet) {
 	f.filterFlags.bind(flags, allFilters)
 	flags.Var(&f.every, "every", "print the summary so far each time this time has passed: 5s, 1m")
 	flags.Var(&f.maxConns, "max-conns", "follow up to so many connections at a time; when there are more, the quietest is forgotten")
-	flags.VarP(&f.count, "count", "n", "end after so many events")
-	flags.Var(&f.duration, "duration", "end after this time: 10s, 5m")
+	f.expectFlags.bind(flags)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is done, and the kernel's own words where it refuses")
 }
 
@@ -305,7 +333,14 @@ func (f *liveFlags) bind(to *pflag.FlagSet) {
 func (f *traceFlags) bind(flags *pflag.FlagSet) {
 	f.viewFlags.bind(flags)
 	f.liveFlags.bind(flags)
+	f.bindOnFailure(flags)
 	bindFrom(flags, &f.from)
+}
+
+func (f *liveFlags) bindOnFailure(flags *pflag.FlagSet) {
+	const name = "record-on-failure"
+	flags.StringVar(&f.onFailure, name, "", "keep a recording in this `FILE` unless all is as expected, of the newest events, up to "+byteSize(ringOnFailure).String())
+	f.names = append(f.names, name)
 }
 
 func bindFrom(flags *pflag.FlagSet, from *string) {
@@ -353,8 +388,13 @@ func (f *transitionsFlags) bind(flags *pflag.FlagSet) {
 }
 
 func (f *transitionsFlags) bindSubject(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.group, "group", false, "show connection by connection, each when it ends, with its states as a bar to scale; of table and wide")
 	flags.BoolVar(&f.summary, "summary", false, "end with a summary on stderr: why connections ended, percentiles of times, slowest handshakes")
+	f.bindShape(flags)
+}
+
+// bindShape binds the flags of what is shown instead of plain transitions.
+func (f *transitionsFlags) bindShape(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.group, "group", false, "show connection by connection, each when it ends, with its states as a bar to scale; of table and wide")
 	flags.BoolVar(&f.raw, "raw", false, "show what the tracepoint says, states set anew without a change included, and nothing more")
 }
 

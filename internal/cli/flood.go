@@ -60,6 +60,8 @@ func (f *transitionsFlags) checkFlood(summary bool) error {
 		return usagef("--from with --in-kernel: a recording is no kernel's to count: leave out one of them")
 	case f.most > 0:
 		return usagef("--max-events-per-second with --in-kernel=%d: of a sample there are never too many: leave out one of them", f.inKernel.rate)
+	case len(f.rules) > 0:
+		return usagef("--expect with --in-kernel=%d: what the kernel counts cannot be judged: leave out one of them", f.inKernel.rate)
 	case f.count > 0:
 		return usagef("--count with --in-kernel=%d: what the kernel counts is not shown, and would never be so many: leave out one of them", f.inKernel.rate)
 	case f.backend.value != (probe.Backend{}) || f.transport.value != (probe.Transport{}):

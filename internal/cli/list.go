@@ -18,7 +18,6 @@ import (
 	"tcpstates/internal/feature"
 	"tcpstates/internal/filter"
 	"tcpstates/internal/output"
-	"tcpstates/internal/pipeline"
 	"tcpstates/internal/snapshot"
 )
 
@@ -140,13 +139,11 @@ still lasts.`,
 
 // list lists the sockets once.
 func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) error {
-	format, err := flags.outputFormat(formatGiven)
+	sockets, err := a.newSocketShow(ctx, &flags.showFlags, formatGiven, "list")
 	if err != nil {
 		return err
 	}
-	if !format.HasAll {
-		return usagef("-o %s with list: that tool lists no sockets: use table, wide, csv, json or logfmt", format.Name)
-	}
+	defer sockets.close()
 	filters, err := flags.filters()
 	if err != nil {
 		return err
@@ -154,25 +151,12 @@ func (a *app) list(ctx context.Context, flags *listFlags, formatGiven bool) erro
 	if err := flags.where.check(output.OfSockets); err != nil {
 		return err
 	}
-	options := flags.options(a)
-	options.Of = output.OfSockets
-	resolver, err := flags.columnFlags.apply(a, format, &options)
-	if err != nil {
-		return err
-	}
-	if resolver != nil {
-		defer resolver.Close()
-	}
-	show := func(start event.Start, sockets []event.Event) ([]event.Event, error) {
-		sockets, err := flags.choose(filters, sockets)
+	show := func(start event.Start, all []event.Event) ([]event.Event, error) {
+		chosen, err := flags.choose(filters, all)
 		if err != nil {
 			return nil, err
 		}
-		slices.SortStableFunc(sockets, byState)
-		if resolver != nil {
-			settle(ctx, resolver, sockets)
-		}
-		return sockets, pipeline.Writing(writeSockets(format.New(options), start, sockets))
+		return sockets.show(start, chosen)
 	}
 	if flags.from != "" {
 		return a.listRecorded(ctx, flags, show)
@@ -220,34 +204,6 @@ func (f *listFlags) choose(filters *filter.Set, sockets []event.Event) ([]event.
 		return !holds
 	})
 	return sockets, failed
-}
-
-// shower shows those of the sockets that are wanted, all as of start's time, and
-// returns them.
-type shower func(start event.Start, sockets []event.Event) ([]event.Event, error)
-
-// writeSockets writes the sockets.
-func writeSockets(sink pipeline.Sink, start event.Start, sockets []event.Event) error {
-	err := sink.Start(start)
-	for i := range sockets {
-		if err != nil {
-			return err
-		}
-		sockets[i].Wall = start.Wall
-		err = sink.Write(&sockets[i])
-	}
-	return errors.Join(err, sink.Stop(event.Stop{Wall: start.Wall, Shown: uint64(len(sockets))}))
-}
-
-// byState orders listeners first, then by the local end.
-func byState(a, b event.Event) int {
-	if la, lb := a.NewState == event.Listen, b.NewState == event.Listen; la != lb {
-		if la {
-			return -1
-		}
-		return 1
-	}
-	return a.Local.Compare(b.Local)
 }
 
 // noteListing tells what is missing.

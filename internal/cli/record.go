@@ -86,6 +86,9 @@ func (a *app) record(ctx context.Context, path string, flags *recordFlags, given
 	case path == "-" && (!show.silent || flags.onFailure):
 		return usagef("record - with -o, --group or --snapshot-on-failure: stdout takes the recording alone: name a file")
 	}
+	if err := flags.checkAnswers(); err != nil {
+		return err
+	}
 	if show.silent {
 		show.what = "transitions recorded"
 	}
@@ -93,6 +96,6 @@ func (a *app) record(ctx context.Context, path string, flags *recordFlags, given
 	if flags.ring.n > 0 {
 		recorder.ring = record.NewRing(flags.ring.n)
 	}
-	err = a.trace(ctx, &flags.traceFlags, show, recorder)
+	err = a.trace(ctx, &flags.traceFlags, show, company{recorder: recorder})
 	return errors.Join(err, recorder.close())
 }

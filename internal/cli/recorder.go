@@ -26,6 +26,7 @@ type recorder struct {
 
 	ring      *record.Ring // nil: everything is kept
 	onFailure bool         // the ring is written when a connection has ended badly
+	onVerdict bool         // it is written at the end, unless all is as expected
 	failed    uint64       // ktime of such an end that was not written yet; 0: none
 	snapshots int
 	written   uint64 // ktime of the last of them
@@ -101,7 +102,7 @@ func (r *recorder) begin(start event.Start, source tracer, show show, flags *tra
 	knows := source.Knows()
 	r.start = record.Start{
 		Start: start, Sockets: knows.Sockets, Facts: knows.Facts, Owners: knows.Owners, Less: knows.Less,
-		Raw: show.subject == output.OfRaw, Forks: flags.tree, Lasts: time.Duration(flags.duration),
+		Raw: show.subject == output.OfRaw, Forks: flags.tree || flags.follow, Follows: flags.follow, Lasts: time.Duration(flags.duration),
 		MaxEventsPerSecond: uint64(flags.most),
 	}
 	r.counted = &counter{Writer: asLines(r.file)}
@@ -311,7 +312,7 @@ func (r *recorder) stop(stop event.Stop) error {
 			r.outlet.Account(&whole.Stop)
 			err = r.failing(r.sink.Stop(whole))
 		}
-	case !r.onFailure || r.failed != 0:
+	case !r.onFailure && !r.onVerdict || r.failed != 0:
 		err = r.snapshot(whole)
 	}
 	return err
@@ -326,8 +327,34 @@ func (r *recorder) breakOff(now int64) error {
 	return r.stop(event.Stop{Wall: now, Lost: r.lost, MissedUnknown: true})
 }
 
+// ringOnFailure has room for some millions of events.
+const ringOnFailure = 64 << 20
+
+// recorderOnFailure is the recorder that the flags ask for in case of a failure; nil if
+// they do not.
+func (f *liveFlags) recorderOnFailure(a *app) *recorder {
+	if f.onFailure == "" {
+		return nil
+	}
+	return &recorder{app: a, path: f.onFailure, ring: record.NewRing(ringOnFailure), onVerdict: true}
+}
+
+// heed has a recorder in case of a failure keep what it has if something is not as
+// expected.
+func (r *recorder) heed(v *verdict) {
+	if r != nil && r.onVerdict && v != nil && v.err != nil {
+		r.failed = ktime()
+	}
+}
+
 // close gives the file back; its error is the disk's.
 func (r *recorder) close() error {
+	if r == nil {
+		return nil
+	}
+	if r.onVerdict && r.file != nil && r.snapshots == 0 {
+		_ = os.Remove(r.path) // it is empty, and may have to stay
+	}
 	if file, ok := r.file.(*os.File); ok && r.path != "-" {
 		return r.failing(file.Close())
 	}
@@ -350,7 +377,7 @@ func (r *recorder) tellMore(names []string) {
 
 // tell tells the user what is in the file.
 func (r *recorder) tell() {
-	if r == nil {
+	if r == nil || r.onVerdict && r.snapshots == 0 {
 		return
 	}
 	if r.onFailure && r.snapshots == 0 {
@@ -366,6 +393,9 @@ func (r *recorder) tell() {
 	if r.ring != nil {
 		kept = r.kept
 		text = fmt.Sprintf("; %d older ones had no room, see --ring", r.ring.Dropped())
+	}
+	if r.onVerdict {
+		text = fmt.Sprintf("; %d older ones had no room: tcpstates replay %s shows them", r.ring.Dropped(), r.path)
 	}
 	var left event.Stop
 	r.outlet.Account(&left)

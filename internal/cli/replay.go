@@ -37,6 +37,9 @@ leaves out, says so, and exits with 1.`,
 			if err != nil {
 				return err
 			}
+			if err := flags.checkAnswers(); err != nil {
+				return err
+			}
 			return a.replay(cmd.Context(), args[0], &flags.viewFlags, show)
 		},
 	}
@@ -61,6 +64,9 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	if err := flags.checkRecording(path, start, show); err != nil {
 		return err
 	}
+	if start.Follows {
+		flags.set.Follow()
+	}
 	fmt.Fprintln(a.stderr, "tcpstates: "+r.describe())
 	if show.subject == output.OfRaw && !start.Raw {
 		fmt.Fprintln(a.stderr, "tcpstates: states that were set anew without a change are not in it: record them with --raw")
@@ -72,6 +78,10 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 		return err
 	}
 	defer func() { err = errors.Join(err, target.close()) }()
+	answers, err := a.openAnswers(&flags.expectFlags)
+	if err != nil {
+		return err
+	}
 	before := []pipeline.Stage{keeper(isNoSocket)}
 	if start.MaxEventsPerSecond > 0 {
 		before = append(before, newRateTeller(a, start.MaxEventsPerSecond))
@@ -98,10 +108,29 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 	way.summarize()
 	fmt.Fprintln(a.stderr, "tcpstates: "+account(show.what, stop))
 	tellHasty(a, way.filter)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && way.judge == nil {
 		return nil // the user has seen enough
 	}
-	return r.tell()
+	answer := r.judge(flags, way, stop).answer(&flags.expectFlags, answers)
+	return errors.Join(answer, r.tell())
+}
+
+// judge judges what was replayed; nil if nothing was asked.
+func (r *replayed) judge(flags *viewFlags, way *way, stop event.Stop) *verdict {
+	missing := r.lacks()
+	if r.ctx.Err() != nil {
+		missing = append(missing, "the replay was interrupted")
+	}
+	if s := r.Stop(); s != nil && s.Dropped > 0 {
+		missing = append(missing, fmt.Sprintf("%d older events are not in the recording", s.Dropped))
+	}
+	if stop.Unwritten > 0 {
+		missing = append(missing, fmt.Sprintf("%d events are not in the recording, as the disk was full", stop.Unwritten))
+	}
+	began := time.Unix(0, r.began)
+	return r.app.judge(judged{
+		flags: flags, judge: way.judge, began: began, took: time.Duration(stop.Wall - r.began), missing: way.unknown(stop, missing...),
+	})
 }
 
 // isNoSocket keeps all but the sockets that existed before, of which a live trace
@@ -114,8 +143,13 @@ func (f *viewFlags) checkRecording(path string, start record.Start, show show) e
 		return fmt.Errorf("%s: %s goes by the reasons of ends, and %s, by which it was recorded, knows none: leave it out",
 			path, show.reasons, printableText(start.Backend))
 	}
-	if !start.Facts && f.where.uses(ofFacts...) {
-		return fmt.Errorf("%s: --where asks for what %s, by which it was recorded, does not tell: leave it out", path, printableText(start.Backend))
+	for _, flag := range []struct {
+		name string
+		asks bool
+	}{{"--where", f.where.uses(ofFacts...)}, {"--expect", f.expectFlags.uses(ofFacts...)}} {
+		if flag.asks && !start.Facts {
+			return fmt.Errorf("%s: %s asks for what %s, by which it was recorded, does not tell: leave it out", path, flag.name, printableText(start.Backend))
+		}
 	}
 	if f.tree && !start.Forks {
 		return fmt.Errorf("%s: --tree goes by the parents of processes, which are recorded with --pid and --tree alone: leave it out", path)
@@ -292,16 +326,21 @@ func (r *replayed) tell() error {
 	if s := r.Stop(); s != nil && s.Early {
 		fmt.Fprintln(r.app.stderr, "tcpstates: it was written when a connection had ended badly, and the trace went on")
 	}
+	what := r.lacks()
+	if len(what) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is not complete: %s", r.path, strings.Join(what, ", and "))
+}
+
+// lacks says what of the recording could not be read.
+func (r *replayed) lacks() (what []string) {
 	damage := r.Damage()
-	var what []string
 	if damage.Blocks > 0 {
 		what = append(what, fmt.Sprintf("%d damaged blocks were left out", damage.Blocks))
 	}
 	if damage.CutOff {
 		what = append(what, "it is cut off: it ends before the trace did")
 	}
-	if len(what) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s is not complete: %s", r.path, strings.Join(what, ", and "))
+	return what
 }

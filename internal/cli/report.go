@@ -27,7 +27,7 @@ var colorOfAnswer = map[answer]string{
 	answerUnknown: "\x1b[2m",  // dim
 }
 
-func (l reportLayout) text(r *report) []byte {
+func (l reportLayout) text(r *diagnosis) []byte {
 	var b strings.Builder
 	on := "Linux " + r.Kernel + " " + r.Arch
 	if r.Distribution != "" {

@@ -23,13 +23,20 @@ handshake took, why a connection ended. It traces until Ctrl-C.
 
 What is not known is shown as "-": the age of a new socket, a port that the
 kernel has not chosen yet, the owner of a socket that no process has open. ">="
-stands before a duration whose beginning was before the trace.`,
+stands before a duration whose beginning was before the trace.
+
+It exits with 0 when it is done, 1 when it failed or its output is not complete, 2 when
+it was asked for what there is not, and 3 when this machine or user cannot trace. Where
+something is expected it exits with 10 when a rule does not hold, 11 when the time of
+--timeout is over, and 12 when nobody knows, as events were lost. exec exits as its
+command does when that fails, with 126 or 127 when it cannot be run or is not there.`,
 		Example: `  tcpstates                         every transition until Ctrl-C
   tcpstates -L 80,443               connections to this machine's web server
   tcpstates -D 5432 --duration 1m   connections to a database, for a minute
   tcpstates -o json | jq .          one JSON object a line
   tcpstates --group                 connection by connection, with its states as a bar
   tcpstates conns --failed          one line for each connection that failed
+  tcpstates exec -- curl localhost  what a command does, from its beginning to its end
   tcpstates -o bcc -T               as BCC's tcpstates prints it`,
 		Version:       version,
 		SilenceErrors: true,
@@ -48,7 +55,7 @@ stands before a duration whose beginning was before the trace.`,
 	setFormats(cmd, func(output.Format) bool { return true })
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
-	cmd.AddCommand(a.newConns(), a.newList(), a.newRecord(), a.newReplay(), a.newConvert(), a.newColumns(), a.newDoctor(), a.newCompletion())
+	cmd.AddCommand(a.newConns(), a.newExec(), a.newWait(), a.newList(), a.newRecord(), a.newReplay(), a.newConvert(), a.newColumns(), a.newDoctor(), a.newCompletion())
 	completeValues(cmd)
 	return cmd
 }

@@ -24,19 +24,20 @@ import (
 // run is one trace under way.
 type run struct {
 	*app
-	flags    *traceFlags
-	source   tracer
-	seed     seeder
-	rest     *minisock.Follower // nil where nothing tells of minisocks, or nobody asks
-	places   *cgroup.Resolver   // nil if nobody asks for places
-	recorder *recorder          // nil if nothing is recorded
-	flood    *flood             // nil if nobody fears one
-	target   *target
-	way      *way
+	flags  *traceFlags
+	source tracer
+	seed   seeder
+	rest   *minisock.Follower // nil where nothing tells of minisocks, or nobody asks
+	places *cgroup.Resolver   // nil if nobody asks for places
+	company
+	flood   *flood // nil if nobody fears one
+	target  *target
+	way     *way
+	verdict *verdict // when the trace has ended; nil if nothing was asked
 }
 
-func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, recorder *recorder, flood *flood) *run {
-	r := &run{app: a, flags: flags, source: source, seed: seed, recorder: recorder, target: target, flood: flood}
+func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, with company, flood *flood) *run {
+	r := &run{app: a, flags: flags, source: source, seed: seed, company: with, target: target, flood: flood}
 	var from pipeline.Source = source
 	if show.subject != output.OfRaw && source.Knows().Sockets {
 		r.rest = minisock.Follow(source, minisock.Options{
@@ -48,12 +49,12 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 		from = &preceded{from, processes}
 	}
 	var before []pipeline.Stage
-	if show.places || recorder != nil {
+	if show.places || r.recorder != nil {
 		r.places = cgroup.NewResolver()
 		before = append(before, r.places)
 	}
-	if recorder != nil {
-		before = append(before, recorder)
+	if r.recorder != nil {
+		before = append(before, r.recorder)
 	}
 	if flags.most > 0 {
 		before = append(before, newRateTeller(a, uint64(flags.most)))
@@ -63,7 +64,11 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 		before = append(before, flood)
 	}
 	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Owners)
-	recorder.watch(r.way)
+	r.recorder.watch(r.way)
+	if r.child != nil {
+		r.way.stages = append(r.way.stages, r.child.quiet)
+		r.way.sink = &patient{Sink: r.way.sink}
+	}
 	return r
 }
 
@@ -102,9 +107,11 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	}
 	ctx, hangUp := context.WithCancelCause(ctx)
 	defer hangUp(nil)
-	if r.target.file == nil {
+	switch {
+	case r.child != nil: // whose signals they are
+	case r.target.file == nil:
 		onHangup(r.stdout, func() { hangUp(breakdown{syscall.EPIPE}) })
-	} else {
+	default:
 		defer r.reopenAtHangups(func(err error) { hangUp(breakdown{err}) })()
 	}
 	context.AfterFunc(ctx, r.source.Stop)
@@ -149,6 +156,7 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 		stop.Unfollowed = r.rest.Skipped()
 	}
 	stop.Wall = r.clock.Now()
+	r.conclude(start, stop)
 	if err := r.recorder.stop(stop); err != nil {
 		return stop, err
 	}
@@ -158,6 +166,20 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	err = r.way.sink.Stop(stop)
 	r.target.account(&stop)
 	return stop, pipeline.Writing(err)
+}
+
+// conclude judges the trace that has ended so.
+func (r *run) conclude(start event.Start, stop event.Stop, more ...string) {
+	r.way.account(&stop)
+	if _, failed, err := r.source.Followed(); failed > 0 || err != nil {
+		more = append(more, fmt.Sprintf("%d processes could not be followed", failed))
+	}
+	r.verdict = r.judge(judged{
+		flags: &r.flags.viewFlags, judge: r.way.judge, child: r.child,
+		began: time.Unix(0, start.Wall), took: time.Duration(stop.Wall - start.Wall),
+		missing: r.way.unknown(stop, more...),
+	})
+	r.recorder.heed(r.verdict)
 }
 
 // patience is how long the last events may wait for who reads the output.
@@ -186,11 +208,31 @@ func (r *run) giveUpWhenStuck(done <-chan struct{}) {
 // this took, and says that tracing has begun. Without the first the trace knows
 // less, and says so; the others can fail.
 func (r *run) begin() error {
+	if r.child != nil {
+		if err := r.child.start(r.source); err != nil {
+			return err
+		}
+		return r.beReady()
+	}
 	if r.source.Knows().Sockets {
 		r.lookAround()
 	}
 	r.noteSockets()
+	if r.waiting != nil {
+		if err := r.lookForWaited(); err != nil {
+			return err
+		}
+	}
 	return r.beReady()
+}
+
+// lookForWaited looks whether a socket that is waited for exists already.
+func (r *run) lookForWaited() error {
+	pidns, err := pidNamespace(r.flags.pidns)
+	if err != nil {
+		return err
+	}
+	return r.waiting.look(r.app, pidns, r.places)
 }
 
 // beReady gives up privileges, and says that tracing has begun.

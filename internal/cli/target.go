@@ -73,7 +73,7 @@ func (a *app) openTarget(flags *viewFlags, show *show, pids bool) (*target, erro
 // askPlaces tells whether a column, a filter or the journal asks where owners run: to
 // know it costs.
 func (f *viewFlags) askPlaces(format output.Format, o output.Options) bool {
-	if f.journal || f.asksPlaces() {
+	if f.journal || f.asksPlaces() || f.expectFlags.uses(ofPlaces()...) {
 		return true
 	}
 	columns := o.Columns

@@ -30,10 +30,17 @@ func (a *app) traceOrReplay(ctx context.Context, flags *traceFlags, show show, g
 	if err := flags.checkFrom(given); err != nil {
 		return err
 	}
+	if err := flags.checkAnswers(); err != nil {
+		return err
+	}
 	if flags.from != "" {
 		return a.replay(ctx, flags.from, &flags.viewFlags, show)
 	}
-	return a.trace(ctx, flags, show, nil)
+	if flags.onFailure != "" && len(flags.rules) == 0 {
+		return usagef("--record-on-failure without --expect: nothing can fail: give a rule, or see tcpstates record --snapshot-on-failure")
+	}
+	recorder := flags.recorderOnFailure(a)
+	return errors.Join(a.trace(ctx, flags, show, company{recorder: recorder}), recorder.close())
 }
 
 // isNoConn keeps all but connections that have ended.
@@ -63,8 +70,8 @@ type show struct {
 	maxRate uint64
 	// reasons is the flag that goes by the reasons of ends; empty: none does.
 	reasons string
-	// silent says that nothing is written.
-	silent bool
+	// silent says that nothing is written, and quiet that nothing is said of the trace.
+	silent, quiet bool
 }
 
 // show is what the flags ask for.
@@ -83,7 +90,7 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 		}
 	}
 	if f.raw || format.Raw {
-		if err := f.checkRaw(); err != nil {
+		if err := errors.Join(f.checkRaw(), f.checkExpected()); err != nil {
 			return s, err
 		}
 		if s.summary || given("max-conns") {
@@ -99,8 +106,15 @@ func (f *transitionsFlags) show(given func(name string) bool) (show, error) {
 	return s, f.where.check(s.subject)
 }
 
-// trace runs a live trace to its end. The recorder is nil if nothing is recorded.
-func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder *recorder) (err error) {
+// company is what goes along with a live trace.
+type company struct {
+	recorder *recorder // nil: nothing is recorded
+	child    *child    // nil: no command is run
+	waiting  *waiting  // nil: nobody waits for a socket
+}
+
+// trace runs a live trace to its end.
+func (a *app) trace(ctx context.Context, flags *traceFlags, show show, with company) (err error) {
 	filters, err := flags.filters()
 	if err != nil {
 		return err
@@ -142,31 +156,44 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, recorder 
 		Backend: source.Backend(),
 	}
 	// While the process has the right to.
-	if err := recorder.begin(start, source, show, flags); err != nil {
+	if err := with.recorder.begin(start, source, show, flags); err != nil {
+		return err
+	}
+	answers, err := a.openAnswers(&flags.expectFlags)
+	if err != nil {
 		return err
 	}
 	// While no other goroutine needs a capability.
 	if err := a.changeUser(flags); err != nil {
 		return err
 	}
-	a.announce(flags, source)
+	if !show.quiet {
+		a.announce(flags, source, with)
+	}
 	rest = append(rest, source.Undecided()...)
 	if len(flags.where) > 0 {
 		rest = append(rest, "where")
 	}
 	rest = slices.Compact(slices.Sorted(slices.Values(rest)))
 	flags.noteRest(a, rest)
-	recorder.tellMore(rest)
+	with.recorder.tellMore(rest)
 
-	run := a.newRun(source, seed, processes, flags, show, target, recorder, flood)
+	run := a.newRun(source, seed, processes, flags, show, target, with, flood)
 	defer run.close()
 	stop, err := run.pump(ctx, start)
 	if err != nil {
-		return errors.Join(err, recorder.breakOff(a.clock.Now()))
+		with.child.leave() // which runs on
+		run.conclude(start, event.Stop{Wall: a.clock.Now(), MissedUnknown: true}, "the trace broke off: "+err.Error())
+		return errors.Join(run.verdict.answer(&flags.expectFlags, answers), err, with.recorder.breakOff(a.clock.Now()))
 	}
 	a.leaveLine(ctx)
-	run.tell(show, stop)
-	return errors.Join(target.incomplete(), recorder.incomplete())
+	if with.waiting != nil {
+		with.waiting.stop = stop
+	}
+	if !show.quiet {
+		run.tell(show, stop)
+	}
+	return errors.Join(run.verdict.answer(&flags.expectFlags, answers), target.incomplete(), with.recorder.incomplete())
 }
 
 // leaveLine begins a new line on a terminal where a signal has ended the trace: Ctrl-C has
@@ -185,6 +212,7 @@ func (f *traceFlags) options(a *app, filters filter.Lowered, pidns uint32, show 
 		AcceptProbe:     f.acceptProbe,
 		PIDNamespace:    pidns,
 		Forks:           f.tree,
+		Follow:          f.follow,
 		BufferSize:      int(f.buffer),
 
 		MaxEventsPerSecond: uint64(f.most),
@@ -203,74 +231,28 @@ func (f *traceFlags) checkSource(source tracer, show show) error {
 	if show.reasons != "" && !knows.Facts {
 		return &feature.Missing{What: show.reasons + " goes by the reasons of ends, and " + source.Backend() + " knows none" + remedy}
 	}
-	if name := f.unknownTo(knows); name != "" {
+	name := f.unknownTo(knows)
+	if !knows.Facts && f.expectFlags.uses(ofFacts...) {
+		name = "expect"
+	}
+	if f.follow && !knows.Forks {
+		return &feature.Missing{What: "exec follows new processes, and " + source.Backend() + " tells of none: see tcpstates doctor for a better way to trace"}
+	}
+	if name != "" {
 		return &feature.Missing{What: "--" + name + " asks for what " + source.Backend() + " does not tell" + remedy}
 	}
 	return nil
 }
 
 // announce says what the trace is made with.
-func (a *app) announce(flags *traceFlags, source tracer) {
-	fmt.Fprintln(a.stderr, "tcpstates: "+header(source))
+func (a *app) announce(flags *traceFlags, source tracer, with company) {
+	fmt.Fprintln(a.stderr, "tcpstates: "+header(source)+with.child.took())
 	if err := source.Refused(); err != nil {
 		fmt.Fprintln(a.stderr, "tcpstates: this kernel's verifier rejects programs that tell more: "+
 			"please report it with the output of tcpstates doctor --json")
 		flags.notef(a, "%v", err)
 	}
 	flags.notef(a, "the buffer to user space holds %s", flags.buffer)
-}
-
-// tell accounts for a trace that has ended.
-func (r *run) tell(show show, stop event.Stop) {
-	r.way.summarize()
-	fmt.Fprintln(r.stderr, "tcpstates: "+account(show.what, stop))
-	tellHasty(r.app, r.way.filter)
-	r.recorder.tell()
-	r.flood.tell()
-	if err := r.minisockErr(); err != nil {
-		fmt.Fprintln(r.stderr, "tcpstates: some TIME_WAIT were not followed to their end; run with -v for why")
-		r.flags.notef(r.app, "%v", err)
-	}
-}
-
-// header says what the trace uses, and what it therefore cannot tell.
-func header(source tracer) string {
-	text := "tracing with " + source.Backend()
-	if less := source.Knows().Less; less != "" {
-		text += " (" + less + "; see tcpstates doctor)"
-	}
-	return text
-}
-
-// account tells in a sentence how much of what happened was shown.
-func account(what string, stop event.Stop) string {
-	text := fmt.Sprintf("%d %s, %d events lost in the buffer, ", stop.Shown, what, stop.Lost) + missedAndGaps(stop)
-	if stop.Unsampled > 0 {
-		text += fmt.Sprintf("; %d connections with %d events not in the sample, see --max-events-per-second", stop.UnsampledConns, stop.Unsampled)
-	}
-	if stop.Unwritten > 0 {
-		text += fmt.Sprintf("; %d events not written", stop.Unwritten)
-	}
-	if stop.Evicted > 0 {
-		text += fmt.Sprintf("; %d connections forgotten, see --max-conns", stop.Evicted)
-	}
-	if stop.Unfollowed > 0 {
-		text += fmt.Sprintf("; %d TIME_WAIT not followed to their end, see --max-conns", stop.Unfollowed)
-	}
-	return text
-}
-
-// missedAndGaps tells what the programs have not seen.
-func missedAndGaps(stop event.Stop) string {
-	text := fmt.Sprintf("%d missed by recursion", stop.Missed)
-	if stop.MissedUnknown {
-		text = "and nobody knows how many missed by recursion"
-	}
-	if stop.Gaps > 0 {
-		text += fmt.Sprintf("; %d times a socket's transitions had a gap: "+
-			"this kernel did not run the programs for all of them", stop.Gaps)
-	}
-	return text
 }
 
 // notef tells the user of -v what is going on.

@@ -6,6 +6,7 @@ import (
 	"tcpstates/internal/cgroup"
 	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
+	"tcpstates/internal/expect"
 	"tcpstates/internal/filter"
 	"tcpstates/internal/output"
 	"tcpstates/internal/pipeline"
@@ -22,6 +23,7 @@ type way struct {
 
 	tracker *conn.Tracker // nil for what the tracepoint says alone
 	filter  *filter.Stage // nil if everything is wanted
+	judge   *expect.Judge // nil if nothing is expected
 	summer  *summarizer   // nil if no summary is wanted
 }
 
@@ -34,7 +36,7 @@ func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *vie
 	}
 	if show.subject != output.OfRaw {
 		w.tracker = conn.NewTracker(int(flags.maxConns))
-		w.tracker.Wholes = show.subject == output.OfConns || show.summary || show.ends != nil || !flags.set.IsEmpty()
+		w.tracker.Wholes = show.subject == output.OfConns || show.summary || show.ends != nil || !flags.set.IsEmpty() || len(flags.rules) > 0
 		w.stages = append(w.stages, withPlaces(w.tracker, show.places)...)
 	}
 	if !flags.set.IsEmpty() {
@@ -46,6 +48,10 @@ func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *vie
 	if len(flags.where) > 0 {
 		rows := show.subject != output.OfConns && w.tracker != nil && w.tracker.Wholes
 		w.stages = append(w.stages, query.NewStage(flags.where, !rows, int(flags.maxConns)))
+	}
+	if len(flags.rules) > 0 {
+		w.judge = expect.NewJudge(flags.rules, maxJudged)
+		w.stages = append(w.stages, w.judge)
 	}
 	if show.summary {
 		w.summer = &summarizer{

@@ -13,7 +13,7 @@ import (
 
 // edited is when what the pages say was last gone through: they are to be the
 // same whenever they are made.
-const edited = "2026-11-24"
+const edited = "2026-11-29"
 
 // pages are the manual pages of a command and of all below it that are not
 // hidden, by the names of their files.

@@ -85,6 +85,8 @@ type Tracer struct {
 	choice    Choice
 	clock     Clock
 	nap       time.Duration
+	alarm     *time.Timer   // of the nap
+	roused    chan struct{} // ends the nap
 
 	cache     *btf.Cache // see TakeTypes
 	resets    resetNames
@@ -150,7 +152,9 @@ func openAtOnce(list *feature.List, o *Options) *Tracer {
 }
 
 func newTracer(choice Choice, o *Options) *Tracer {
-	return &Tracer{choice: choice, clock: o.Clock, unread: true}
+	alarm := time.NewTimer(0)
+	alarm.Stop()
+	return &Tracer{choice: choice, clock: o.Clock, unread: true, alarm: alarm, roused: make(chan struct{}, 1)}
 }
 
 // listFor is NewList, with the TypesFile read if there is one.
@@ -259,7 +263,7 @@ func (t *Tracer) next(e *event.Event) error {
 		// Asleep, the reader does not keep up, and the programs need not wake
 		// it for each event of a burst.
 		if t.swept {
-			time.Sleep(t.nap)
+			t.sleep()
 			t.swept = false
 		}
 		t.transport.setDeadline(t.clock.In(tick))
@@ -340,6 +344,7 @@ func (t *Tracer) stop() {
 		t.sampling.end()
 	}
 	t.stopped.Store(true)
+	t.rouse()
 	t.end(t.first())
 	if t.transport != nil {
 		_ = t.transport.flush()
@@ -347,9 +352,30 @@ func (t *Tracer) stop() {
 }
 
 // Nudge makes Read give a tick (event.KindTick) when it has given all that the programs
-// had sent before the call: at once if it waits, but for a nap. Of several nudges that
+// had sent before the call: at once if it waits. Of several nudges that
 // it has not answered yet it may answer those before the last together.
-func (t *Tracer) Nudge() error { return t.transport.nudge() }
+func (t *Tracer) Nudge() error {
+	t.rouse()
+	return t.transport.nudge()
+}
+
+// sleep waits for a nap's time, or until somebody has something to ask.
+func (t *Tracer) sleep() {
+	t.alarm.Reset(t.nap)
+	select {
+	case <-t.alarm.C:
+	case <-t.roused:
+		t.alarm.Stop()
+	}
+}
+
+// rouse ends the nap of a reader that takes one, or the next one.
+func (t *Tracer) rouse() {
+	select {
+	case t.roused <- struct{}{}:
+	default:
+	}
+}
 
 // Close gives everything back to the kernel. Read must not be running.
 func (t *Tracer) Close() error {

@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"tcpstates/internal/kerneltest"
+)
+
+// TestExecExitCodes: the command's own when it fails, and the answer's when it does not.
+func TestExecExitCodes(t *testing.T) {
+	ns := kerneltest.NewNetns(t)
+	url := "http://" + greeter(t, ns) + "/"
+	curl := []string{"curl", "-s", "-o", "/dev/null", url}
+	script := filepath.Join(t.TempDir(), "no-format")
+	if err := os.WriteFile(script, []byte("\x00no program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const noneSeen = "no connection was seen"
+	for _, test := range []struct {
+		flags, argv []string
+		code        int
+		said        string
+	}{
+		{nil, []string{"sh", "-c", "exit 7"}, 7, "tcpstates: exec: the command has exited with 7\n"},
+		{nil, []string{"sh", "-c", "kill -KILL $$"}, 128 + 9, "tcpstates: exec: the command was killed by SIGKILL\n"},
+		{[]string{"--expect", "all(conns, .established && .connect_ms < 60000)"}, curl, 0, "ok      all(conns"},
+		{[]string{"--expect", "none(conns, .established)"}, curl, exitRuleFailed, "tcpstates: 1 of 1 rules failed\n"},
+		{[]string{"--expect", "any(conns, .established)"}, []string{"true"}, exitRuleFailed, noneSeen},
+		{[]string{"--expect", "all(conns, .established)", "-D", "1"}, curl, exitRuleFailed, "--rport 1"},
+		// What the command says counts for more.
+		{[]string{"--expect", "any(conns, .established)"}, []string{"sh", "-c", "exit 3"}, 3, "FAILED"},
+		{[]string{"--timeout", "100ms"}, []string{"sleep", "60"}, exitTimedOut, "tcpstates: exec: the command still ran after 100ms, and was ended: see --timeout\n"},
+		{[]string{"--timeout", "300ms"}, []string{"sh", "-c", "sleep 60 >/dev/null 2>&1 </dev/null &"}, 0, "summary: "},
+		{nil, []string{script}, exitNotExecutable, "tcpstates: exec " + script + ": it cannot be executed: exec format error: nothing was traced\n"},
+	} {
+		e := execIn(t, ns, test.flags, test.argv...)
+		if e.code != test.code || !strings.Contains(e.stderr, test.said) {
+			t.Errorf("%v %v: exit code %d, want %d, and %q:\n%s", test.flags, test.argv, e.code, test.code, test.said, e.stderr)
+		}
+	}
+}
+
+func TestExecOfWhatIsNoCommand(t *testing.T) {
+	for name, test := range map[string]struct {
+		code int
+		said string
+	}{
+		"no-such-command": {exitNotFound, "tcpstates: exec no-such-command: there is no such command: nothing was traced\n"},
+		"/no/such":        {exitNotFound, "tcpstates: exec /no/such: there is no such command: nothing was traced\n"},
+		"/etc/passwd":     {exitNotExecutable, "tcpstates: exec /etc/passwd: it cannot be executed: permission denied: nothing was traced\n"},
+		"/etc":            {exitNotExecutable, "tcpstates: exec /etc: it cannot be executed: is a directory: nothing was traced\n"},
+	} {
+		out, err := command(t, "exec", "--", name).CombinedOutput()
+		if exit, _ := err.(*exec.ExitError); exit == nil || exit.ExitCode() != test.code || string(out) != test.said {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+}
+
+// TestExecPassesSignalsOn sends signals to exec, which has no terminal, so that the
+// command gets them from exec alone.
+func TestExecPassesSignalsOn(t *testing.T) {
+	for _, s := range passedOn {
+		number := s.(syscall.Signal)
+		script := "trap 'echo caught; exit 5' " + strconv.Itoa(int(number)) + "; echo ready; while :; do sleep 0.01; done"
+		cmd := command(t, "exec", "--", "sh", "-c", script)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(out)
+		if first, err := lines.ReadString('\n'); first != "ready\n" {
+			t.Fatalf("%s: the command says %q, %v", s, first, err)
+		}
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Error(err)
+		}
+		second, _ := lines.ReadString('\n')
+		_ = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); second != "caught\n" || code != 5 || !strings.Contains(said.String(), "has exited with 5") {
+			t.Errorf("%s: the command says %q, and exec exits with %d: %s", s, second, code, &said)
+		}
+	}
+}
+
+// TestExecThatLosesEvents has a buffer that is too small for what the command does.
+func TestExecThatLosesEvents(t *testing.T) {
+	ns := kerneltest.NewNetns(t)
+	t.Setenv(serverName, "300")
+	junit := filepath.Join(t.TempDir(), "junit.xml")
+	e := execIn(t, ns, []string{"--buffer", "4K", "--expect", "len(conns) >= 0", "--expect", "false", "--junit", junit}, "/proc/"+strconv.Itoa(os.Getpid())+"/exe")
+	if e.code != exitInconclusive || !strings.Contains(e.stderr, "UNKNOWN len(conns) >= 0\n") || strings.Contains(e.stderr, "\nok") ||
+		!strings.Contains(e.stderr, "tcpstates: inconclusive: the rules cannot be judged, as ") || !strings.Contains(e.stderr, "events were lost in the buffer") {
+		t.Errorf("exit code %d: %s", e.code, e.stderr)
+	}
+	written, err := os.ReadFile(junit)
+	if err != nil || bytes.Count(written, []byte("<error")) != 3 || !bytes.Contains(written, []byte(`tests="4"`)) {
+		t.Errorf("%v: the report is %s", err, written)
+	}
+}
+
+// TestExecOutlivesItsOutput has nobody read the timeline: the command runs to its end.
+func TestExecOutlivesItsOutput(t *testing.T) {
+	ns := kerneltest.NewNetns(t)
+	url := "http://" + greeter(t, ns) + "/"
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	cmd := command(t, "exec", "--expect", "len(clients) == 3", "--", "sh", "-c", "for i in 1 2 3; do curl -s "+url+"; done; exit 4")
+	cmd.Stderr = writer
+	var out []byte
+	ns.Do(t, func() { out, err = cmd.Output() })
+	writer.Close()
+	if cmd.ProcessState.ExitCode() != 4 || string(out) != "hellohellohello" {
+		t.Errorf("%v: the command says %q", err, out)
+	}
+}
+
+// TestExecInAContainer has the command be its own child, in a container that has nothing
+// else: doctor makes a connection.
+func TestExecInAContainer(t *testing.T) {
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := "/" + filepath.Base(path)
+	cmd := command(t, "exec", "--pidns", "-o", "json", "--json", "-", "--expect", "any(clients, .established)", "--expect", "all(conns, .pid > 1 && .comm == 'tcpstates')",
+		"--", inside, "doctor", "--json")
+	kerneltest.Sandbox(cmd, kerneltest.Container)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v: %s%s", err, &out, &said)
+	}
+	var doctor struct{ Works bool }
+	var answer struct{ Outcome string }
+	decoder := json.NewDecoder(&out)
+	if err := decoder.Decode(&doctor); err != nil || !doctor.Works {
+		t.Errorf("the command says that it works: %t, %v", doctor.Works, err)
+	}
+	if err := decoder.Decode(&answer); err != nil || answer.Outcome != "passed" {
+		t.Errorf("the answer is %q, %v", answer.Outcome, err)
+	}
+}
+
+// TestExecKeepsARecordingOfAFailure, and of nothing else.
+func TestExecKeepsARecordingOfAFailure(t *testing.T) {
+	ns := kerneltest.NewNetns(t)
+	url := "http://" + greeter(t, ns) + "/"
+	file := filepath.Join(t.TempDir(), "kept.rec")
+	e := execIn(t, ns, []string{"--record-on-failure", file, "--expect", "all(conns, .established)"}, "curl", "-s", url)
+	if _, err := os.Stat(file); e.code != 0 || !os.IsNotExist(err) {
+		t.Errorf("exit code %d, and the recording of it: %v: %s", e.code, err, e.stderr)
+	}
+	e = execIn(t, ns, []string{"--record-on-failure", file, "--expect", "none(conns, .established)"}, "curl", "-s", url)
+	if e.code != exitRuleFailed {
+		t.Errorf("exit code %d: %s", e.code, e.stderr)
+	}
+	// At the desk the same rule fails, of the same connection alone.
+	out, err := command(t, "replay", file, "-o", "csv", "--expect", "len(conns) == 1", "--expect", "none(conns, .established)").CombinedOutput()
+	exit, _ := err.(*exec.ExitError)
+	if exit == nil || exit.ExitCode() != exitRuleFailed || !strings.Contains(string(out), "\nok      len(conns) == 1\n") {
+		t.Errorf("the replay: %v: %s", err, out)
+	}
+}

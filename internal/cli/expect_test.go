@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tcpstates/internal/probe"
+)
+
+// TestExpectLive judges a live trace: refused is one connection, which is refused.
+func TestExpectLive(t *testing.T) {
+	const holds, fails = "len(conns) == 1", "all(conns, .established)"
+	for _, test := range []struct {
+		f    *fake
+		args []string
+		code int
+		said string
+		kept bool // the recording of a failure
+	}{
+		{&fake{}, []string{"--expect", holds}, exitDone, "ok      " + holds, false},
+		{&fake{}, []string{"--expect", holds, "--expect", fails}, exitRuleFailed, "tcpstates: 1 of 2 rules failed\n", true},
+		{&fake{totals: probe.Totals{Lost: 3}}, []string{"--expect", holds}, exitInconclusive, "as 3 events were lost in the buffer, see --buffer\n", true},
+		{&fake{totals: probe.Totals{Missed: 3}}, []string{"--expect", holds}, exitInconclusive, "as 3 events were missed by recursion\n", true},
+		{&fake{totals: probe.Totals{Gaps: 1}}, []string{"--expect", holds}, exitInconclusive, "as 1 times a socket's transitions had a gap\n", true},
+		{&fake{totals: probe.Totals{Unsampled: 4}}, []string{"--expect", holds}, exitInconclusive, "4 events are not in the sample", true},
+		// Who knows no reasons is not asked for them.
+		{&fake{less: "no facts"}, []string{"--expect", "none(conns, .failed)"}, exitCannot, "--expect asks for what fake does not tell", false},
+		{&fake{less: "no facts"}, []string{"--where", "reason == 'refused'"}, exitCannot, "--where asks for what fake does not tell", false},
+		// What was lost is of no concern where nothing is expected.
+		{&fake{totals: probe.Totals{Lost: 3}}, nil, exitDone, "3 events lost in the buffer", false},
+	} {
+		f := test.f
+		f.events = scenario(t, "refused")
+		file := filepath.Join(t.TempDir(), "kept.rec")
+		args := append([]string{"--duration", "1ms", "-o", "csv"}, test.args...)
+		if len(test.args) > 0 && test.args[0] == "--expect" {
+			args = append(args, "--record-on-failure", file)
+		}
+		code, said := runCommand(t, f, io.Discard, args...)
+		if code != test.code || !strings.Contains(said, test.said) {
+			t.Errorf("%v: exit code %d, want %d, and %q:\n%s", test.args, code, test.code, test.said, said)
+		}
+		if _, err := os.Stat(file); (err == nil) != test.kept {
+			t.Errorf("%v: the recording: %v", test.args, err)
+		}
+		if !test.kept {
+			continue
+		}
+		// Without what was lost it is judged the same at the desk.
+		var out bytes.Buffer
+		if code, said := runCommand(t, &fake{}, &out, "replay", file, "-o", "csv", "--expect", holds); code != exitDone && test.f.totals == (probe.Totals{}) {
+			t.Errorf("%v: the replay: exit code %d: %s", test.args, code, said)
+		}
+	}
+}
+
+// TestRulesAreNotJudgedWhereTheTraceBreaksOff: they are neither held nor failed.
+func TestRulesAreNotJudgedWhereTheTraceBreaksOff(t *testing.T) {
+	junit := filepath.Join(t.TempDir(), "junit.xml")
+	code, said := runCommand(t, &fake{events: scenario(t, "refused")}, broken{io.ErrClosedPipe}, "--expect", "true", "--junit", junit)
+	if code != exitInconclusive || !strings.Contains(said, "the trace broke off: write the events: ") || !strings.Contains(said, "UNKNOWN true\n") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	if text, err := os.ReadFile(junit); err != nil || !strings.Contains(string(text), "<error") {
+		t.Errorf("%v: %s", err, text)
+	}
+}

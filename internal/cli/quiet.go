@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"errors"
+	"sync/atomic"
+	"syscall"
+
+	"tcpstates/internal/event"
+	"tcpstates/internal/pipeline"
+)
+
+// quiet is the stage that notices when no socket that is shown is open any more. What is
+// in TIME_WAIT is not.
+type quiet struct {
+	open   map[uint64]struct{}
+	wanted *atomic.Uint64 // ktime from when on that is asked for; zero: it is not
+	come   chan struct{}
+}
+
+func newQuiet() quiet {
+	return quiet{open: map[uint64]struct{}{}, wanted: new(atomic.Uint64), come: make(chan struct{}, 1)}
+}
+
+// Apply implements pipeline.Stage.
+func (q quiet) Apply(e *event.Event, next func(*event.Event) error) error {
+	if e.Kind == event.KindTransition {
+		switch e.NewState {
+		case event.Close, event.TimeWait:
+			delete(q.open, e.Socket())
+		default:
+			q.open[e.Socket()] = struct{}{}
+		}
+	}
+	if from := q.wanted.Load(); from > 0 && e.Ktime >= from && len(q.open) == 0 {
+		select {
+		case q.come <- struct{}{}:
+		default:
+		}
+	}
+	return next(e)
+}
+
+// patient is a sink of which an error does not end the trace: a command is traced for
+// its rules and its summary, too, and runs on.
+type patient struct {
+	pipeline.Sink
+	failed error
+}
+
+// Start implements pipeline.Sink.
+func (p *patient) Start(s event.Start) error { return p.try(func() error { return p.Sink.Start(s) }) }
+
+// Write implements pipeline.Sink.
+func (p *patient) Write(e *event.Event) error { return p.try(func() error { return p.Sink.Write(e) }) }
+
+// Flush implements pipeline.Sink.
+func (p *patient) Flush() error { return p.try(p.Sink.Flush) }
+
+// Stop implements pipeline.Sink. It gives the first error, but that nobody reads.
+func (p *patient) Stop(s event.Stop) error {
+	_ = p.try(func() error { return p.Sink.Stop(s) })
+	if errors.Is(p.failed, syscall.EPIPE) {
+		return nil
+	}
+	return p.failed
+}
+
+func (p *patient) try(f func() error) error {
+	if p.failed == nil {
+		p.failed = f()
+	}
+	return nil
+}
