@@ -114,6 +114,64 @@ func benchmarkSummary(b *testing.B, o Options) {
 	}
 }
 
+// BenchmarkForks measures what the programs add to the beginning and to the end of a
+// process, as BenchmarkKernel does for transitions.
+func BenchmarkForks(b *testing.B) {
+	kerneltest.Require(b)
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stats.Close()
+	for _, row := range backends {
+		for _, way := range transports {
+			o := Options{Backend: Backend{row}, Transport: Transport{way}, Forks: true}
+			if !row.knows.Forks {
+				continue
+			}
+			b.Run(row.name+" "+way.name, func(b *testing.B) { benchmarkForks(b, o) })
+			o.Follow = true
+			b.Run(row.name+" "+way.name+", followed", func(b *testing.B) { benchmarkForks(b, o) })
+		}
+	}
+}
+
+func benchmarkForks(b *testing.B, o Options) {
+	const rounds, processes = 5, 200
+	each := map[string][]float64{}
+	ns := kerneltest.NewNetns(b)
+	for range rounds {
+		c := trace(b, o)
+		ns.Do(b, func() {
+			l := kerneltest.Listen(b, "tcp4", "127.0.0.1:0")
+			for range processes { // one after the other
+				if _, err := kerneltest.ForkBriefly(1, l.Addr().String()); err != nil {
+					b.Error(err)
+				}
+			}
+			l.Close()
+		})
+		for _, name := range []string{"forked", "exited"} {
+			if c.objects.Programs[name] == nil {
+				continue
+			}
+			s, err := c.objects.Programs[name].Stats()
+			if err != nil {
+				b.Fatal(err)
+			}
+			each[name] = append(each[name], float64(s.Runtime.Nanoseconds())/float64(s.RunCount))
+		}
+		c.end(b)
+	}
+	for b.Loop() {
+		// The rounds above are the measurement.
+	}
+	b.ReportMetric(0, "ns/op")
+	for name, all := range each {
+		b.ReportMetric(median(all), name+"-ns/run")
+	}
+}
+
 func median(of []float64) float64 {
 	slices.Sort(of)
 	return of[len(of)/2]
