@@ -15,8 +15,8 @@ const (
 )
 
 // quantifier says why all(), none(), any() or one() of a list is false, and tells whether
-// it could.
-func (x *explainer) quantifier(name string, n *ast.BuiltinNode) bool {
+// it could. It stands in the rule as the part.
+func (x *explainer) quantifier(name string, n *ast.BuiltinNode, part ast.Node) bool {
 	if len(n.Arguments) != 2 {
 		return false
 	}
@@ -24,25 +24,28 @@ func (x *explainer) quantifier(name string, n *ast.BuiltinNode) bool {
 	if err != nil {
 		return false
 	}
-	predicate := n.Arguments[1]
-	of := x.noun(n.Arguments[0], elements)
 	if len(elements) == 0 {
 		x.empty(n.Arguments[0])
 		return true
 	}
+	what := ""
+	if part != x.rule.program.Node() { // which of several
+		what = x.text(part) + ": "
+	}
+	predicate, of := n.Arguments[1], x.noun(n.Arguments[0], elements)
 	yes, no := split(elements, are)
 	switch name {
 	case "all":
-		x.say("%s otherwise", portion(len(no), len(elements), of))
+		x.say("%s%s otherwise", what, portion(len(no), len(elements), of))
 		x.show(no, predicate, byOrder(predicate, true))
 	case "none":
-		x.say("%s so", portion(len(yes), len(elements), of))
+		x.say("%s%s so", what, portion(len(yes), len(elements), of))
 		x.show(yes, predicate, byOrder(predicate, false))
 	case "any":
-		x.say("none of %s is so", plural(len(elements), of))
+		x.say("%snone of %s is so", what, plural(len(elements), of))
 		x.near(no, predicate)
 	case "one":
-		x.say("%s so, and not one", portion(len(yes), len(elements), of))
+		x.say("%s%s so, and not one", what, portion(len(yes), len(elements), of))
 		if len(yes) == 0 {
 			x.near(no, predicate)
 		} else {

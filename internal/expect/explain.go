@@ -3,6 +3,7 @@ package expect
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -83,7 +84,7 @@ func (x *explainer) why(node ast.Node) {
 			return
 		}
 	case *ast.BuiltinNode:
-		if x.quantifier(n.Name, n) {
+		if x.quantifier(n.Name, n, node) {
 			return
 		}
 	}
@@ -94,7 +95,7 @@ func (x *explainer) why(node ast.Node) {
 // whyNot says of a part that is true that it should not be.
 func (x *explainer) whyNot(node ast.Node) {
 	if n, ok := node.(*ast.BuiltinNode); ok && n.Name == "any" {
-		x.quantifier("none", n)
+		x.quantifier("none", n, node)
 		return
 	}
 	x.say("%s is true", x.text(node))
@@ -104,7 +105,7 @@ func (x *explainer) whyNot(node ast.Node) {
 // binary says why an operation is false, and tells whether it could.
 func (x *explainer) binary(n *ast.BinaryNode) bool {
 	if all := x.rule.alls[n]; all != nil {
-		return x.quantifier("all", all)
+		return x.quantifier("all", all, n)
 	}
 	switch n.Operator {
 	case "and", "&&":
@@ -162,6 +163,7 @@ func (x *explainer) missing(n *ast.MemberNode) bool {
 	}
 	if of == nil {
 		x.say("%s is nothing", x.text(n.Node))
+		x.subjects(n.Node, false)
 		return true
 	}
 	list, isList := of.([]any)
@@ -184,13 +186,16 @@ func (x *explainer) empty(list ast.Node) {
 	}
 	if name == nil || lists[name.Value] == "" {
 		x.say("%s is empty", x.text(list))
+		x.subjects(list, false)
 		return
 	}
 	text := "no " + lists[name.Value] + " was seen"
 	if x.filters != "" {
 		text += ", with the filters in force: " + x.filters
 	}
-	x.say("%s", text)
+	if !slices.Contains(x.verdict.Why, text) {
+		x.say("%s", text)
+	}
 }
 
 // within are a node and all that are in it, and in the variables that it names.

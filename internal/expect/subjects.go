@@ -23,8 +23,13 @@ func (x *explainer) subjects(node ast.Node, more bool) {
 				x.one(n.Node, []string{name})
 			}
 		case *ast.BuiltinNode:
-			if n.Name == "count" || n.Name == "filter" {
+			switch n.Name {
+			case "count", "filter", "find", "findLast":
 				x.counted(n, more)
+			}
+		case *ast.IdentifierNode:
+			if list, isList := x.env[n.Value].([]any); isList && len(list) == 0 {
+				x.empty(n)
 			}
 		}
 	}
