@@ -138,23 +138,23 @@ func (x *explainer) show(elements []any, predicate ast.Node, order func(a, b any
 		elements = slices.Clone(elements)
 		slices.SortStableFunc(elements, order)
 	}
-	x.tell(elements, fieldsIn(predicate), maxShown)
+	x.tell(elements, fieldsIn(predicate))
 }
 
-// tell tells of so many of the elements that are connections, with their values, and
-// counts the rest.
-func (x *explainer) tell(elements []any, fields []string, most int) {
-	for i, element := range elements {
+// tell tells of the elements, if they are connections, with their values, and counts those
+// for which there is no room.
+func (x *explainer) tell(elements []any, fields []string) {
+	for _, element := range elements {
 		c := connOf(element)
 		if c == nil {
 			return
 		}
 		isNew := !slices.Contains(x.verdict.Conns, c)
-		switch {
-		case i >= most || isNew && len(x.verdict.Conns) >= maxShown:
+		if isNew && len(x.verdict.Conns) >= maxShown {
 			x.verdict.More++
 			continue
-		case isNew:
+		}
+		if isNew {
 			x.verdict.Conns = append(x.verdict.Conns, c)
 		}
 		if len(fields) > 0 {
@@ -184,7 +184,13 @@ func (x *explainer) near(elements []any, predicate ast.Node) {
 		slices.SortStableFunc(elements, order)
 	}
 	slices.SortStableFunc(elements, func(a, b any) int { return scores[connOf(b)] - scores[connOf(a)] })
-	x.tell(elements[:min(maxNear, len(elements))], fieldsIn(predicate), maxNear)
+	x.tell(x.few(elements), fieldsIn(predicate))
+}
+
+// few are the first elements that there is room for, and that do not show anything but
+// what is near.
+func (x *explainer) few(elements []any) []any {
+	return elements[:min(maxNear, len(elements), maxShown-len(x.verdict.Conns))]
 }
 
 // conjuncts are the parts of a predicate that must all be true.

@@ -26,12 +26,10 @@ type explainer struct {
 
 func (x *explainer) judge() {
 	is, err := x.machine.Run(x.rule.program.Program, x.env)
-	switch held, isTruth := is.(bool); {
+	switch {
 	case err != nil:
 		x.failed(x.rule.program.Node(), err)
-	case !isTruth:
-		x.say("it is neither true nor false")
-	case held:
+	case is == true: // it is true or false, as it was compiled to be
 		x.verdict.Held = true
 	default:
 		x.why(x.rule.program.Node())
@@ -41,9 +39,11 @@ func (x *explainer) judge() {
 	}
 }
 
-// say adds a sentence.
+// say adds a sentence, once.
 func (x *explainer) say(format string, args ...any) {
-	x.verdict.Why = append(x.verdict.Why, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(x.verdict.Why, text) {
+		x.verdict.Why = append(x.verdict.Why, text)
+	}
 }
 
 // eval is what a part comes to.
@@ -193,9 +193,7 @@ func (x *explainer) empty(list ast.Node) {
 	if x.filters != "" {
 		text += ", with the filters in force: " + x.filters
 	}
-	if !slices.Contains(x.verdict.Why, text) {
-		x.say("%s", text)
-	}
+	x.say("%s", text)
 }
 
 // within are a node and all that are in it, and in the variables that it names.

@@ -3,11 +3,9 @@ package expect
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"tcpstates/internal/conn"
 	"tcpstates/internal/event"
 )
 
@@ -54,6 +52,8 @@ func TestSockets(t *testing.T) {
 	duplicate := hopOf(2, event.SynRecv, event.Close)
 	ofDuplicate := endOf(2, event.ReasonNone)
 	self := hopOf(3, event.Close, event.Close)
+	early := endOf(9, event.ReasonFinished)
+	early.Since, early.Cookie = 3e6, 8
 	for _, test := range []struct {
 		name   string
 		events []event.Event
@@ -85,6 +85,12 @@ func TestSockets(t *testing.T) {
 		{"a lost beginning after an end", []event.Event{
 			hopOf(1, event.SynSent, event.Close), endOf(1, event.ReasonRefused), hopOf(3, event.Established, event.FinWait1),
 		}, []string{"SYN_SENT CLOSE: refused", "ESTABLISHED FIN_WAIT1: "}},
+		{"a lost beginning before an end is told", []event.Event{
+			hopOf(1, event.SynSent, event.Close), hopOf(3, event.Established, event.FinWait1), endOf(1, event.ReasonRefused),
+		}, []string{"SYN_SENT CLOSE: refused", "ESTABLISHED FIN_WAIT1: "}},
+		{"an end of another, of which nothing has passed", []event.Event{hopOf(5, event.Close, event.SynSent), endOf(3, event.ReasonRefused)},
+			[]string{": refused", "CLOSE SYN_SENT: "}},
+		{"the order in which they begin", []event.Event{hopOf(5, event.Close, event.SynSent), early}, []string{": finished", "CLOSE SYN_SENT: "}},
 		{"a gap", []event.Event{hopOf(1, event.Close, event.SynSent), hopOf(3, event.Established, event.CloseWait)},
 			[]string{"CLOSE SYN_SENT ESTABLISHED CLOSE_WAIT: "}},
 		{"no change", []event.Event{self, hopOf(4, event.Close, event.SynSent), owner}, []string{"CLOSE SYN_SENT: "}},
@@ -103,14 +109,29 @@ func TestSockets(t *testing.T) {
 	}
 }
 
+// TestUntoldEnds has a stage before that lets no ends pass.
+func TestUntoldEnds(t *testing.T) {
+	j := NewJudge(nil, 100)
+	feed(t, j, hopOf(1, event.Close, event.SynSent), hopOf(2, event.Close, event.SynSent), hopOf(3, event.SynSent, event.Established))
+	if got := pathsOf(j); !slices.Equal(got, []string{"CLOSE SYN_SENT: ", "CLOSE SYN_SENT ESTABLISHED: "}) {
+		t.Errorf("%q", got)
+	}
+	j = NewJudge(nil, 1)
+	feed(t, j, hopOf(1, event.Close, event.SynSent), hopOf(2, event.Close, event.SynSent), hopOf(3, event.SynSent, event.Established))
+	if got := pathsOf(j); !slices.Equal(got, []string{"CLOSE SYN_SENT: "}) || j.Overflow() != 1 {
+		t.Errorf("%q, %d", got, j.Overflow())
+	}
+}
+
 // TestOpenConnections looks at what is known of connections that have not ended.
 func TestOpenConnections(t *testing.T) {
 	last := hopOf(9, event.Established, event.CloseWait)
-	last.Remote = netip.MustParseAddrPort("0.0.0.0:0") // forgotten
+	last.Local, last.Remote = netip.MustParseAddrPort("0.0.0.0:0"), netip.MustParseAddrPort("0.0.0.0:0") // forgotten
+	last.Current = event.Process{PID: 77}
 	established := hopOf(4, event.SynSent, event.Established)
 	established.Since, established.Handshake.Connect = 1e6, 3*time.Millisecond
 	established.Owner = event.Owner{Process: event.Process{PID: 3, Comm: event.CommOf("a")}, Source: event.SourceConnect}
-	established.Current = event.Process{PID: 77}
+	established.AcceptWait = event.Wait{Known: true, Time: 5}
 	first := hopOf(1, event.Close, event.SynSent)
 	first.Local = netip.MustParseAddrPort("10.0.0.1:0") // not chosen yet
 	owner := hopOf(5, event.Established, event.Established)
@@ -126,7 +147,7 @@ func TestOpenConnections(t *testing.T) {
 		}
 	}
 	e := j.all()[0].Event()
-	if e.Kind != event.KindConn || e.Handshake.Connect != 3*time.Millisecond || e.Times[event.SynSent] != 3*time.Millisecond || e.Current.PID != 0 {
+	if e.Kind != event.KindConn || e.Handshake.Connect != 3*time.Millisecond || e.Times[event.SynSent] != 3*time.Millisecond || e.Current.PID != 0 || e.AcceptWait.Time != 5 {
 		t.Errorf("%+v", e)
 	}
 	if _, known := e.Duration(); known {
@@ -157,141 +178,5 @@ func TestEstablished(t *testing.T) {
 		if c := j.all()[0]; c.established != test.want {
 			t.Errorf("%s: %t", c.appendPath(nil), c.established)
 		}
-	}
-}
-
-// TestBounds has more of everything than is kept.
-func TestBounds(t *testing.T) {
-	j := judge(t, 3, mixed(), `all(conns, .rport > 0)`)
-	if got := j.Conns(); len(j.conns) != 3 || got.Judged != 2 || got.Listeners != 1 || j.Overflow() != 6 {
-		t.Errorf("%d are kept, %d are beyond: %+v", len(j.conns), j.Overflow(), got)
-	}
-	if len(j.sockets) > 3 {
-		t.Errorf("%d sockets are remembered", len(j.sockets))
-	}
-	// Whatever comes of a socket whose latest connection is beyond is none of the last's.
-	j = NewJudge(nil, 1)
-	feed(t, j, hopOf(1, event.Close, event.SynSent), hopOf(2, event.SynSent, event.Close),
-		hopOf(3, event.Close, event.SynSent), hopOf(4, event.SynSent, event.Established), endOf(2, event.ReasonRefused))
-	if got := pathsOf(j); !slices.Equal(got, []string{"CLOSE SYN_SENT CLOSE: refused"}) || j.Overflow() != 1 {
-		t.Errorf("%q, %d", got, j.Overflow())
-	}
-	late := endOf(10, event.ReasonRefused)
-	late.Since = 3e6
-	if feed(t, j, late); j.Overflow() != 1 { // it was counted when it began
-		t.Errorf("%d", j.Overflow())
-	}
-	late.Cookie, late.Before = 8, true
-	if feed(t, j, late); j.Overflow() != 2 {
-		t.Errorf("%d", j.Overflow())
-	}
-
-	j = NewJudge(nil, 10)
-	for i := range 100 {
-		feed(t, j, hopOf(2*i, event.Established, event.FinWait1), hopOf(2*i+1, event.FinWait1, event.Established))
-	}
-	c := j.all()[0]
-	if len(c.hops) != maxHops || c.more != 200-maxHops || !strings.HasSuffix(string(c.appendPath(nil)), " ...") ||
-		!strings.Contains(string(c.AppendText(nil)), "and 136 more transitions\n") {
-		t.Errorf("%d hops, %d more: %s", len(c.hops), c.more, c.AppendText(nil))
-	}
-
-	if got := cut([]byte(strings.Repeat("é", 300))); len(got) > maxNote+3 || strings.Contains(string(got), "�") || !strings.HasSuffix(string(got), "é...") {
-		t.Errorf("%d: %s", len(got), got)
-	}
-}
-
-func TestCounts(t *testing.T) {
-	want := Counts{Judged: 8, Ended: 6, Listeners: 1}
-	want.Reasons[event.ReasonFinished], want.Reasons[event.ReasonResetByPeer], want.Reasons[event.ReasonRefused] = 4, 1, 1
-	if got := judge(t, 100, mixed()).Conns(); got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-}
-
-// TestWithoutCookies has a backend that tells sockets apart by addresses, which are used
-// again.
-func TestWithoutCookies(t *testing.T) {
-	events := mixed()
-	for i := range events {
-		events[i].SkAddr = 1 << 63
-		events[i].Cookie = 0
-	}
-	slices.SortStableFunc(events, func(a, b event.Event) int { return int(a.Local.Port()) - int(b.Local.Port()) })
-	for i := range events { // one after the other
-		events[i].Ktime, events[i].Since = uint64(i+1)*1e6, 0
-	}
-	j := judge(t, 100, events[:len(events)-1], `len(conns) == 7 and len(listeners) == 1`, `all(conns, path(#) startsWith "CLOSE SYN_SENT" or path(#) startsWith "LISTEN SYN_RECV")`)
-	for _, v := range j.Verdicts("") {
-		if !v.Held {
-			t.Errorf("%s: %q\n%s", v.Rule.Name, v.Why, timelines(j))
-		}
-	}
-}
-
-// TestEveryConnectionIsKept compares with what the tracker has told of recordings.
-func TestEveryConnectionIsKept(t *testing.T) {
-	for _, path := range recordings(t) {
-		wholes := 0
-		tracker := conn.NewTracker(100)
-		for _, e := range append(recorded(t, path), event.Event{Kind: event.KindTick, Ktime: ^uint64(0)}) {
-			_ = tracker.Apply(&e, func(e *event.Event) error {
-				if e.Kind == event.KindConn {
-					wholes++
-				}
-				return nil
-			})
-		}
-		j := judge(t, 100, recorded(t, path))
-		ended := 0
-		for _, c := range j.all() {
-			if len(c.hops) == 0 {
-				t.Errorf("%s: no transition of %s", path, c.AppendHead(nil))
-			}
-			if c.Ended() {
-				ended++
-			}
-		}
-		if ended != wholes {
-			t.Errorf("%s: %d have ended, and %d were told", path, ended, wholes)
-		}
-	}
-}
-
-// BenchmarkApply has connections that come and go, of which all are kept.
-func BenchmarkApply(b *testing.B) {
-	lives := scene(life{cookie: 1, port: 80, connect: 1e6, lasts: 1e6})
-	var events []event.Event
-	tracker := conn.NewTracker(10)
-	for _, e := range lives {
-		_ = tracker.Apply(&e, func(e *event.Event) error { events = append(events, *e); return nil })
-	}
-	j := NewJudge(nil, 100_000)
-	next := func(*event.Event) error { return nil }
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		if n%(100_000*len(events)) == 0 {
-			j = NewJudge(nil, 100_000)
-		}
-		e := &events[n%len(events)]
-		e.Cookie = uint64(1 + n/len(events))
-		if err := j.Apply(e, next); err != nil {
-			b.Fatal(err)
-		}
-		n++
-	}
-}
-
-// BenchmarkVerdicts judges as many connections as are kept by default.
-func BenchmarkVerdicts(b *testing.B) {
-	var lives []life
-	for i := range 100_000 {
-		lives = append(lives, life{cookie: uint64(1 + i), port: 80, begins: time.Duration(i), connect: time.Duration(1 + i), lasts: 1e6})
-	}
-	j := judge(b, 100_000, scene(lives...), `all(conns, .connect_ms < 50)`, `p99(clients, "connect_ms") < 5`, `none(conns, .failed)`)
-	b.ReportAllocs()
-	for b.Loop() {
-		j.Verdicts("")
 	}
 }

@@ -202,3 +202,21 @@ func TestControlCharacters(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestManyConnections makes more lists of the connections than the library lets an
+// expression make of its own accord.
+func TestManyConnections(t *testing.T) {
+	const most = 20_000
+	one := "len(filter(conns, .rport > 0))"
+	j := NewJudge([]*Rule{compile(t, one+strings.Repeat(" + "+one, 59)+" == 1200000")}, most)
+	e := endOf(1, event.ReasonFinished)
+	for i := range most {
+		e.Cookie = uint64(1 + i)
+		if err := j.Apply(&e, func(*event.Event) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v := j.Verdicts("")[0]; !v.Held {
+		t.Errorf("%q", v.Why)
+	}
+}
