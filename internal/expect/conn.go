@@ -45,9 +45,6 @@ const maxNote = 256
 // KindConn, of which NewState is the last state that was seen.
 func (c *Conn) Event() *event.Event { return &c.event }
 
-// Ended tells whether the end of the connection was seen. Its TIME_WAIT may last on.
-func (c *Conn) Ended() bool { return c.ended }
-
 // goesOn tells whether a transition is one of this connection, and not of the next that
 // its socket has.
 func (c *Conn) goesOn(e *event.Event) bool {
