@@ -109,17 +109,26 @@ func TestSockets(t *testing.T) {
 	}
 }
 
-// TestUntoldEnds has a stage before that lets no ends pass.
+// TestUntoldEnds has a stage before that lets no ends pass: so the connections are not
+// shown.
 func TestUntoldEnds(t *testing.T) {
-	j := NewJudge(nil, 100)
-	feed(t, j, hopOf(1, event.Close, event.SynSent), hopOf(2, event.Close, event.SynSent), hopOf(3, event.SynSent, event.Established))
-	if got := pathsOf(j); !slices.Equal(got, []string{"CLOSE SYN_SENT: ", "CLOSE SYN_SENT ESTABLISHED: "}) {
-		t.Errorf("%q", got)
-	}
-	j = NewJudge(nil, 1)
-	feed(t, j, hopOf(1, event.Close, event.SynSent), hopOf(2, event.Close, event.SynSent), hopOf(3, event.SynSent, event.Established))
-	if got := pathsOf(j); !slices.Equal(got, []string{"CLOSE SYN_SENT: "}) || j.Overflow() != 1 {
-		t.Errorf("%q, %d", got, j.Overflow())
+	for _, test := range []struct {
+		most   int
+		events []event.Event
+		want   []string
+		beyond uint64
+	}{
+		{9, []event.Event{hopOf(1, event.Close, event.SynSent), hopOf(2, event.SynSent, event.Close)}, nil, 0},
+		{9, []event.Event{hopOf(1, event.FinWait2, event.TimeWait)}, nil, 0},
+		{9, []event.Event{hopOf(1, event.Close, event.SynSent), hopOf(2, event.Close, event.SynSent), hopOf(3, event.SynSent, event.Established)},
+			[]string{"CLOSE SYN_SENT ESTABLISHED: "}, 0},
+		{1, []event.Event{hopOf(1, event.Close, event.SynSent), hopOf(2, event.Close, event.SynSent), hopOf(3, event.SynSent, event.Established)}, nil, 1},
+	} {
+		j := NewJudge(nil, test.most)
+		feed(t, j, test.events...)
+		if got := pathsOf(j); !slices.Equal(got, test.want) || j.Overflow() != test.beyond || j.Conns().Judged != len(test.want) {
+			t.Errorf("%q, %d, %+v", got, j.Overflow(), j.Conns())
+		}
 	}
 }
 
@@ -167,9 +176,9 @@ func TestEstablished(t *testing.T) {
 		{[]event.Event{hopOf(1, event.Close, event.SynSent), hopOf(2, event.SynSent, event.Close), endOf(2, event.ReasonRefused)}, false},
 		{[]event.Event{hopOf(1, event.SynSent, event.Established)}, true},
 		{[]event.Event{hopOf(1, event.Established, event.CloseWait)}, true},
-		{[]event.Event{hopOf(1, event.FinWait2, event.TimeWait)}, true}, // it was past it
+		{[]event.Event{hopOf(1, event.FinWait2, event.TimeWait), endOf(1, event.ReasonFinished)}, true}, // it was past it
 		{[]event.Event{hopOf(1, event.Close, event.SynSent), hopOf(3, event.CloseWait, event.LastAck)}, true},
-		{[]event.Event{hopOf(1, event.Listen, event.SynRecv), hopOf(2, event.SynRecv, event.FinWait1), hopOf(3, event.FinWait1, event.Close)}, false}, // closed before
+		{[]event.Event{hopOf(1, event.Listen, event.SynRecv), hopOf(2, event.SynRecv, event.FinWait1), hopOf(3, event.FinWait1, event.Close), endOf(3, event.ReasonResetSent)}, false}, // closed before
 		{[]event.Event{endOf(1, event.ReasonFinished)}, true},
 		{[]event.Event{hopOf(1, event.Close, event.Listen)}, false},
 	} {
