@@ -18,8 +18,7 @@ type Conn struct {
 	at    event.State // the last one that was seen; zero if none was
 
 	ended, established bool
-	// duplicate says that it never was a connection, unless an end is told of it.
-	duplicate bool
+	left               bool // its socket has another
 }
 
 // hop is a transition of a connection. It takes up little room, and is written when
@@ -45,8 +44,12 @@ const maxNote = 256
 // KindConn, of which NewState is the last state that was seen.
 func (c *Conn) Event() *event.Event { return &c.event }
 
-// Ended tells whether the end of the connection was seen. Its TIME_WAIT may last on.
-func (c *Conn) Ended() bool { return c.ended }
+// isShown tells whether it is a connection, and one of those that are to be judged. The
+// end of each is told as it closes, or when its socket begins another: where none is, it
+// never was one (event.IsDuplicate), or a stage before has taken it away.
+func (c *Conn) isShown() bool {
+	return c.ended || !c.left && c.at != event.Close && c.at != event.TimeWait
+}
 
 // goesOn tells whether a transition is one of this connection, and not of the next that
 // its socket has.
@@ -142,7 +145,7 @@ func cut(note []byte) []byte {
 // end takes what is told of the connection as a whole when it has ended.
 func (c *Conn) end(e *event.Event) {
 	c.event = *e
-	c.ended, c.duplicate = true, false
+	c.ended = true
 	if c.at == 0 {
 		c.established = e.OldState == event.Established || e.Times[event.Established] > 0 || isPastEstablished(e.OldState)
 	}

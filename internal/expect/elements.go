@@ -15,8 +15,8 @@ const (
 )
 
 // quantifier says why all(), none(), any() or one() of a list is false, and tells whether
-// it could.
-func (x *explainer) quantifier(name string, n *ast.BuiltinNode) bool {
+// it could. It stands in the rule as the part.
+func (x *explainer) quantifier(name string, n *ast.BuiltinNode, part ast.Node) bool {
 	if len(n.Arguments) != 2 {
 		return false
 	}
@@ -24,25 +24,28 @@ func (x *explainer) quantifier(name string, n *ast.BuiltinNode) bool {
 	if err != nil {
 		return false
 	}
-	predicate := n.Arguments[1]
-	of := x.noun(n.Arguments[0], elements)
 	if len(elements) == 0 {
 		x.empty(n.Arguments[0])
 		return true
 	}
+	what := ""
+	if part != x.rule.program.Node() { // which of several
+		what = x.text(part) + ": "
+	}
+	predicate, of := n.Arguments[1], x.noun(n.Arguments[0], elements)
 	yes, no := split(elements, are)
 	switch name {
 	case "all":
-		x.say("%s otherwise", portion(len(no), len(elements), of))
+		x.say("%s%s otherwise", what, portion(len(no), len(elements), of))
 		x.show(no, predicate, byOrder(predicate, true))
 	case "none":
-		x.say("%s so", portion(len(yes), len(elements), of))
+		x.say("%s%s so", what, portion(len(yes), len(elements), of))
 		x.show(yes, predicate, byOrder(predicate, false))
 	case "any":
-		x.say("none of %s is so", plural(len(elements), of))
+		x.say("%snone of %s is so", what, plural(len(elements), of))
 		x.near(no, predicate)
 	case "one":
-		x.say("%s so, and not one", portion(len(yes), len(elements), of))
+		x.say("%s%s so, and not one", what, portion(len(yes), len(elements), of))
 		if len(yes) == 0 {
 			x.near(no, predicate)
 		} else {
@@ -135,23 +138,23 @@ func (x *explainer) show(elements []any, predicate ast.Node, order func(a, b any
 		elements = slices.Clone(elements)
 		slices.SortStableFunc(elements, order)
 	}
-	x.tell(elements, fieldsIn(predicate), maxShown)
+	x.tell(elements, fieldsIn(predicate))
 }
 
-// tell tells of so many of the elements that are connections, with their values, and
-// counts the rest.
-func (x *explainer) tell(elements []any, fields []string, most int) {
-	for i, element := range elements {
+// tell tells of the elements, if they are connections, with their values, and counts those
+// for which there is no room.
+func (x *explainer) tell(elements []any, fields []string) {
+	for _, element := range elements {
 		c := connOf(element)
 		if c == nil {
 			return
 		}
 		isNew := !slices.Contains(x.verdict.Conns, c)
-		switch {
-		case i >= most || isNew && len(x.verdict.Conns) >= maxShown:
+		if isNew && len(x.verdict.Conns) >= maxShown {
 			x.verdict.More++
 			continue
-		case isNew:
+		}
+		if isNew {
 			x.verdict.Conns = append(x.verdict.Conns, c)
 		}
 		if len(fields) > 0 {
@@ -181,7 +184,13 @@ func (x *explainer) near(elements []any, predicate ast.Node) {
 		slices.SortStableFunc(elements, order)
 	}
 	slices.SortStableFunc(elements, func(a, b any) int { return scores[connOf(b)] - scores[connOf(a)] })
-	x.tell(elements[:min(maxNear, len(elements))], fieldsIn(predicate), maxNear)
+	x.tell(x.few(elements), fieldsIn(predicate))
+}
+
+// few are the first elements that there is room for, and that do not show anything but
+// what is near.
+func (x *explainer) few(elements []any) []any {
+	return elements[:min(maxNear, len(elements), maxShown-len(x.verdict.Conns))]
 }
 
 // conjuncts are the parts of a predicate that must all be true.

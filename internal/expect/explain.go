@@ -3,6 +3,7 @@ package expect
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -25,12 +26,10 @@ type explainer struct {
 
 func (x *explainer) judge() {
 	is, err := x.machine.Run(x.rule.program.Program, x.env)
-	switch held, isTruth := is.(bool); {
+	switch {
 	case err != nil:
 		x.failed(x.rule.program.Node(), err)
-	case !isTruth:
-		x.say("it is neither true nor false")
-	case held:
+	case is == true: // it is true or false, as it was compiled to be
 		x.verdict.Held = true
 	default:
 		x.why(x.rule.program.Node())
@@ -40,9 +39,11 @@ func (x *explainer) judge() {
 	}
 }
 
-// say adds a sentence.
+// say adds a sentence, once.
 func (x *explainer) say(format string, args ...any) {
-	x.verdict.Why = append(x.verdict.Why, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(x.verdict.Why, text) {
+		x.verdict.Why = append(x.verdict.Why, text)
+	}
 }
 
 // eval is what a part comes to.
@@ -83,7 +84,7 @@ func (x *explainer) why(node ast.Node) {
 			return
 		}
 	case *ast.BuiltinNode:
-		if x.quantifier(n.Name, n) {
+		if x.quantifier(n.Name, n, node) {
 			return
 		}
 	}
@@ -94,7 +95,7 @@ func (x *explainer) why(node ast.Node) {
 // whyNot says of a part that is true that it should not be.
 func (x *explainer) whyNot(node ast.Node) {
 	if n, ok := node.(*ast.BuiltinNode); ok && n.Name == "any" {
-		x.quantifier("none", n)
+		x.quantifier("none", n, node)
 		return
 	}
 	x.say("%s is true", x.text(node))
@@ -104,7 +105,7 @@ func (x *explainer) whyNot(node ast.Node) {
 // binary says why an operation is false, and tells whether it could.
 func (x *explainer) binary(n *ast.BinaryNode) bool {
 	if all := x.rule.alls[n]; all != nil {
-		return x.quantifier("all", all)
+		return x.quantifier("all", all, n)
 	}
 	switch n.Operator {
 	case "and", "&&":
@@ -162,6 +163,7 @@ func (x *explainer) missing(n *ast.MemberNode) bool {
 	}
 	if of == nil {
 		x.say("%s is nothing", x.text(n.Node))
+		x.subjects(n.Node, false)
 		return true
 	}
 	list, isList := of.([]any)
@@ -184,6 +186,7 @@ func (x *explainer) empty(list ast.Node) {
 	}
 	if name == nil || lists[name.Value] == "" {
 		x.say("%s is empty", x.text(list))
+		x.subjects(list, false)
 		return
 	}
 	text := "no " + lists[name.Value] + " was seen"

@@ -72,12 +72,14 @@ func (j *Judge) transition(e *event.Event) {
 	}
 	j.note = column.Why.Data(j.note[:0], e, &j.state)
 	c.meet(e, j.note)
-	c.duplicate = e.IsDuplicate()
 }
 
 // leave makes room for another connection of a socket. c is the one before, or nil.
 func (j *Judge) leave(c *Conn, socket uint64) {
-	if c != nil && !c.ended && !c.duplicate {
+	if c == nil {
+		return
+	}
+	if c.left = true; c.at == event.Close && !c.ended {
 		j.waiting[closing{socket, c.last}] = c
 	}
 	delete(j.sockets, socket)
@@ -119,14 +121,14 @@ func (j *Judge) add(e *event.Event) *Conn {
 // all are the connections and listeners in the order of their beginning.
 func (j *Judge) all() []*Conn {
 	all := slices.Clone(j.conns)
-	all = slices.DeleteFunc(all, func(c *Conn) bool { return c.duplicate })
+	all = slices.DeleteFunc(all, func(c *Conn) bool { return !c.isShown() })
 	slices.SortStableFunc(all, func(a, b *Conn) int { return cmp.Compare(a.began(), b.began()) })
 	return all
 }
 
 // Counts are how many connections there were.
 type Counts struct {
-	// Judged are those that are kept, without Listeners. Ended are those among them whose
+	// Judged are those that are shown, without Listeners. Ended are those among them whose
 	// end was seen.
 	Judged, Ended, Listeners int
 	// Reasons count those that have ended, by event.Reason.
@@ -137,7 +139,7 @@ type Counts struct {
 func (j *Judge) Conns() (counts Counts) {
 	for _, c := range j.conns {
 		switch {
-		case c.duplicate:
+		case !c.isShown():
 		case c.isListener():
 			counts.Listeners++
 		default:

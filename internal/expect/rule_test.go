@@ -51,6 +51,7 @@ func TestFunctions(t *testing.T) {
 		{`sum(values(clients, "connect_ms")) == 0`, false, true},
 		{`mean(values(clients, "connect_ms")) < 1e9`, true, false}, // of none it is not 0
 		{`max(map(clients, .connect_ms)) < 1e9`, false, false},     // some are not known
+		{`known(median(map(conns, .connect_ms)))`, false, false},
 		{`max(values(conns, "accept_wait_ms")) < 1e9`, false, false},
 		{`path(conns[0]) startsWith "CLOSE SYN_SENT ESTABLISHED"`, true, false},
 		{`path(conns[0]) == "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT"`, true, false},

@@ -23,8 +23,13 @@ func (x *explainer) subjects(node ast.Node, more bool) {
 				x.one(n.Node, []string{name})
 			}
 		case *ast.BuiltinNode:
-			if n.Name == "count" || n.Name == "filter" {
+			switch n.Name {
+			case "count", "filter", "find", "findLast":
 				x.counted(n, more)
+			}
+		case *ast.IdentifierNode:
+			if list, isList := x.env[n.Value].([]any); isList && len(list) == 0 {
+				x.empty(n)
 			}
 		}
 	}
@@ -33,7 +38,7 @@ func (x *explainer) subjects(node ast.Node, more bool) {
 // one tells of a connection, if a part is one.
 func (x *explainer) one(node ast.Node, fields []string) {
 	if value, err := x.eval(node); err == nil && connOf(value) != nil {
-		x.tell([]any{value}, fields, 1)
+		x.tell([]any{value}, fields)
 	}
 }
 
@@ -46,7 +51,7 @@ func (x *explainer) extremes(list ast.Node, field string, largest bool) {
 	}
 	elements = slices.DeleteFunc(elements, func(e any) bool { return math.IsNaN(number(e, field)) })
 	slices.SortStableFunc(elements, by(field, largest))
-	x.tell(elements[:min(maxNear, len(elements))], []string{field}, maxNear)
+	x.tell(x.few(elements), []string{field})
 }
 
 // counted tells of the connections that a count counts, if they are too many, and else of
