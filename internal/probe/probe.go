@@ -87,6 +87,7 @@ type Tracer struct {
 	nap       time.Duration
 	alarm     *time.Timer   // of the nap
 	roused    chan struct{} // ends the nap
+	owes      atomic.Bool   // a tick to who has nudged, for which there are no more naps
 
 	cache     *btf.Cache // see TakeTypes
 	resets    resetNames
@@ -262,7 +263,7 @@ func (t *Tracer) next(e *event.Event) error {
 	if t.unread && !t.stopped.Load() {
 		// Asleep, the reader does not keep up, and the programs need not wake
 		// it for each event of a burst.
-		if t.swept {
+		if t.swept && !t.owes.Load() {
 			t.sleep()
 			t.swept = false
 		}
@@ -275,6 +276,9 @@ func (t *Tracer) next(e *event.Event) error {
 		t.ended, t.unread = true, true
 		return t.next(e) // the last losses, then the end
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errNudged):
+		if errors.Is(err, errNudged) {
+			t.owes.Store(false)
+		}
 		t.clock.Sync()
 		now := monotonic()
 		*e = event.Event{Kind: event.KindTick, Ktime: now, Wall: t.clock.Wall(now)}
@@ -355,8 +359,10 @@ func (t *Tracer) stop() {
 // had sent before the call: at once if it waits. Of several nudges that
 // it has not answered yet it may answer those before the last together.
 func (t *Tracer) Nudge() error {
+	t.owes.Store(true)
+	err := t.transport.nudge()
 	t.rouse()
-	return t.transport.nudge()
+	return err
 }
 
 // sleep waits for a nap's time, or until somebody has something to ask.
