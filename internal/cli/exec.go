@@ -104,6 +104,9 @@ func (c *child) outcome() (report.Outcome, error) {
 	return report.CommandFailed, coded{code, fmt.Errorf("exec: the command %s", how)}
 }
 
+// wasRun tells whether there is a command that has run.
+func (c *child) wasRun() bool { return c != nil && c.state != nil }
+
 // describe is the command for a report; nil if it was never run.
 func (c *child) describe() *report.Command {
 	if c.state == nil {

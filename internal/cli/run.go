@@ -174,6 +174,10 @@ func (r *run) conclude(start event.Start, stop event.Stop, more ...string) {
 	if _, failed, err := r.source.Followed(); failed > 0 || err != nil {
 		more = append(more, fmt.Sprintf("%d processes could not be followed", failed))
 	}
+	if r.child.wasRun() && !r.way.filter.HasFollowed() {
+		fmt.Fprintln(r.stderr, "tcpstates: exec: the kernel did not follow the command, and nothing of it was seen: is this process in too many nested PID namespaces?")
+		more = append(more, "the kernel did not follow the command")
+	}
 	r.verdict = r.judge(judged{
 		flags: &r.flags.viewFlags, judge: r.way.judge, child: r.child,
 		began: time.Unix(0, start.Wall), took: time.Duration(stop.Wall - start.Wall),

@@ -493,6 +493,21 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+func TestHasFollowed(t *testing.T) {
+	var set Set
+	set.Follow()
+	stage := set.NewStage(live)
+	for i, followed := range []bool{false, true, false} {
+		e := event.Event{Kind: event.KindFork, Followed: followed, Current: event.Process{PID: 5}}
+		if err := stage.Apply(&e, func(*event.Event) error { return nil }); err != nil {
+			t.Error(err)
+		}
+		if want := i > 0; stage.HasFollowed() != want {
+			t.Errorf("after %d processes a followed one was seen: %t", i+1, !want)
+		}
+	}
+}
+
 // TestFollowWaitsForTheOwner shows a child wholly or not at all.
 func TestFollowWaitsForTheOwner(t *testing.T) {
 	for _, pid := range []uint32{1, 2} { // the listener's, and who serves

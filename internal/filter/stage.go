@@ -46,6 +46,7 @@ type Stage struct {
 	verdicts verdicts
 	held     holds
 	hasty    uint64
+	followed bool
 }
 
 // NewStage makes the stage of the filters.
@@ -80,6 +81,9 @@ func (s *Stage) Forgotten() uint64 { return s.verdicts.forgotten }
 // were held.
 func (s *Stage) Hasty() uint64 { return s.hasty }
 
+// HasFollowed tells whether a followed process was seen.
+func (s *Stage) HasFollowed() bool { return s.followed }
+
 // endOfTime is the tick that ends a run (pipeline.EndOfTime).
 const endOfTime = ^uint64(0)
 
@@ -94,6 +98,7 @@ func (s *Stage) Apply(e *event.Event, next func(*event.Event) error) error {
 		}
 		return next(e)
 	case event.KindFork:
+		s.followed = s.followed || e.Followed
 		for _, t := range s.trees {
 			t.fork(e)
 		}

@@ -30,6 +30,15 @@ func follow(spec *ebpf.CollectionSpec, o *Options, settings *bpf.TcpstatesSettin
 	return nil
 }
 
+// mayTellMore tells whether a program that runs when the trace ends can have something
+// to tell that is wanted. Where what was followed has ended, there is nobody left to do
+// anything, and the 15 ms that it takes to wait for programs would be the longest part
+// of a short command.
+func (t *Tracer) mayTellMore() bool {
+	alive, _, err := t.Followed()
+	return err != nil || alive > 0 || t.objects.Programs["exited"] == nil
+}
+
 // Followed is how many of the processes that are followed live, and how many may have
 // gone unfollowed, or live no more, as the kernel had no room for them or did not run
 // the programs: connections are missing then. Both are zero unless Options.Follow is

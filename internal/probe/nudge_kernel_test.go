@@ -33,7 +33,7 @@ func TestNudgeOnEveryRung(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { tracer.Close() })
-		tracer.nap = time.Hour // which a nudge ends, and Stop
+		tracer.nap = time.Hour                         // which a nudge ends, and Stop
 		const port, toOpen, inAll = 4711, 2 + 2, 5 + 5 // transitions of the client and of the server
 		ticks, done := make(chan int), make(chan error, 1)
 		go func() {

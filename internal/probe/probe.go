@@ -349,7 +349,7 @@ func (t *Tracer) stop() {
 	}
 	t.stopped.Store(true)
 	t.rouse()
-	t.end(t.first())
+	t.end(t.first(), t.mayTellMore())
 	if t.transport != nil {
 		_ = t.transport.flush()
 	}

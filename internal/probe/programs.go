@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
@@ -40,10 +41,12 @@ func (p *programs) keep(l link.Link, err error, program string) error {
 	return nil
 }
 
-// detach takes the programs from their tracepoints.
+// detach takes the programs from their tracepoints, the last first: where the first of
+// several goes, the kernel waits for all that may still run it, some 12 ms
+// (tracepoint_remove_func).
 func (p *programs) detach() error {
 	var errs []error
-	for _, l := range p.links {
+	for _, l := range slices.Backward(p.links) {
 		errs = append(errs, l.Close())
 	}
 	p.links = nil
@@ -64,15 +67,18 @@ func (p *programs) begin(first string) (err error) {
 	return nil
 }
 
-// end takes the programs away, and returns when none runs any more.
-func (p *programs) end(first string) {
+// end takes the programs away, and returns when none runs any more that may still tell
+// something, if there can be such.
+func (p *programs) end(first string, canBe bool) {
 	if p.setStarted(0) == nil { // what they miss while they are detached is no loss
 		if misses, err := p.misses(first); err == nil {
 			p.missesAtEnd.Store(&misses)
 		}
 	}
 	_ = p.detach() // errors leave nothing to do: the programs go with the process
-	awaitPrograms()
+	if canBe {
+		awaitPrograms()
+	}
 }
 
 // setStarted has the programs trace (1) or not (0).

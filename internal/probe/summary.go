@@ -175,7 +175,7 @@ func (s *Summary) Backend() string { return backends[0].words + ", " + backends[
 
 // Stop takes the programs away. It may be called more than once, and returns when that
 // is done: from then on the numbers stay.
-func (s *Summary) Stop() { s.stopOnce.Do(func() { s.end(summaryPrograms[0]) }) }
+func (s *Summary) Stop() { s.stopOnce.Do(func() { s.end(summaryPrograms[0], true) }) }
 
 // Close gives everything back to the kernel.
 func (s *Summary) Close() error {
