@@ -71,7 +71,7 @@ func (c *child) took() string {
 		return ""
 	}
 	c.setup = time.Since(c.began)
-	return fmt.Sprintf(", loaded and attached in %d ms", c.setup.Milliseconds())
+	return fmt.Sprintf(", attached in %d ms", c.setup.Milliseconds())
 }
 
 // start starts the command, now that tracing by the source has begun.

@@ -107,6 +107,9 @@ func (c *child) outcome() (report.Outcome, error) {
 // wasRun tells whether there is a command that has run.
 func (c *child) wasRun() bool { return c != nil && c.state != nil }
 
+// wasAsked tells whether a signal has asked the command to end.
+func (c *child) wasAsked() bool { return c != nil && c.asked }
+
 // describe is the command for a report; nil if it was never run.
 func (c *child) describe() *report.Command {
 	if c.state == nil {

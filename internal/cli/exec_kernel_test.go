@@ -134,7 +134,7 @@ func TestExecFollows(t *testing.T) {
 					t.Errorf("this is none of the command's: %+v", r)
 				}
 			}
-			if want := "summary: "; !strings.Contains(e.stderr, want) || !strings.Contains(e.stderr, "loaded and attached in ") {
+			if want := "summary: "; !strings.Contains(e.stderr, want) || !strings.Contains(e.stderr, "attached in ") {
 				t.Errorf("it says %s", e.stderr)
 			}
 		})

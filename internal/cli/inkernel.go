@@ -134,7 +134,7 @@ func (a *app) tellCounts(ctx context.Context, source kernelCounter, every time.D
 	if err := a.awaitCounts(ctx, source, every, a.stdout); err != nil {
 		return err
 	}
-	a.leaveLine(ctx)
+	a.leaveLine(ctx.Err() != nil)
 	return a.accountForCounts(source, a.stdout)
 }
 

@@ -186,7 +186,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, with comp
 		run.conclude(start, event.Stop{Wall: a.clock.Now(), MissedUnknown: true}, "the trace broke off: "+err.Error())
 		return errors.Join(run.verdict.answer(&flags.expectFlags, answers), err, with.recorder.breakOff(a.clock.Now()))
 	}
-	a.leaveLine(ctx)
+	a.leaveLine(ctx.Err() != nil || with.child.wasAsked())
 	if with.waiting != nil {
 		with.waiting.stop = stop
 	}
@@ -198,8 +198,8 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, with comp
 
 // leaveLine begins a new line on a terminal where a signal has ended the trace: Ctrl-C has
 // left its ^C on this one.
-func (a *app) leaveLine(ctx context.Context) {
-	if file, ok := a.stderr.(*os.File); ok && ctx.Err() != nil && isTerminal(file) {
+func (a *app) leaveLine(interrupted bool) {
+	if file, ok := a.stderr.(*os.File); ok && interrupted && isTerminal(file) {
 		fmt.Fprintln(a.stderr)
 	}
 }
