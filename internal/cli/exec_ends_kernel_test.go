@@ -71,7 +71,8 @@ func TestExecOfWhatIsNoCommand(t *testing.T) {
 func TestExecPassesSignalsOn(t *testing.T) {
 	for _, s := range passedOn {
 		number := s.(syscall.Signal)
-		script := "trap 'echo caught; exit 5' " + strconv.Itoa(int(number)) + "; echo ready; while :; do sleep 0.01; done"
+		// A minute is the end of a command that the signal does not reach.
+		script := "trap 'echo caught; exit 5' " + strconv.Itoa(int(number)) + "; echo ready; for i in $(seq 6000); do sleep 0.01; done"
 		cmd := command(t, "exec", "--", "sh", "-c", script)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		var said bytes.Buffer
