@@ -327,26 +327,6 @@ func (r *recorder) breakOff(now int64) error {
 	return r.stop(event.Stop{Wall: now, Lost: r.lost, MissedUnknown: true})
 }
 
-// ringOnFailure has room for some millions of events.
-const ringOnFailure = 64 << 20
-
-// recorderOnFailure is the recorder that the flags ask for in case of a failure; nil if
-// they do not.
-func (f *liveFlags) recorderOnFailure(a *app) *recorder {
-	if f.onFailure == "" {
-		return nil
-	}
-	return &recorder{app: a, path: f.onFailure, ring: record.NewRing(ringOnFailure), onVerdict: true}
-}
-
-// heed has a recorder in case of a failure keep what it has if something is not as
-// expected.
-func (r *recorder) heed(v *verdict) {
-	if r != nil && r.onVerdict && v != nil && v.err != nil {
-		r.failed = ktime()
-	}
-}
-
 // close gives the file back; its error is the disk's.
 func (r *recorder) close() error {
 	if r == nil {

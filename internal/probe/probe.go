@@ -218,18 +218,6 @@ func (t *Tracer) Knows() Knows {
 	return knows
 }
 
-// maxNap is how long an event may wait in the buffer before it is read,
-// well below the 50 ms that a person notices.
-const maxNap = 20 * time.Millisecond
-
-// napFor is how long the reader may sleep between sweeps of a buffer of
-// so many bytes. The default one then fills by a sixth at the highest rate
-// that two CPUs were seen to reach, 430,000 transitions/s; smaller ones get
-// proportionally less.
-func napFor(bufferSize int) time.Duration {
-	return min(maxNap, maxNap*time.Duration(bufferSize)/DefaultBufferSize)
-}
-
 // recordHead is how many bytes of the buffer the kernel takes for each record
 // beside what is in it (BPF_RINGBUF_HDR_SZ, struct perf_event_header).
 const recordHead = 8
@@ -352,34 +340,6 @@ func (t *Tracer) stop() {
 	t.end(t.first(), t.mayTellMore())
 	if t.transport != nil {
 		_ = t.transport.flush()
-	}
-}
-
-// Nudge makes Read give a tick (event.KindTick) when it has given all that the programs
-// had sent before the call: at once if it waits. Of several nudges that
-// it has not answered yet it may answer those before the last together.
-func (t *Tracer) Nudge() error {
-	t.owes.Store(true)
-	err := t.transport.nudge()
-	t.rouse()
-	return err
-}
-
-// sleep waits for a nap's time, or until somebody has something to ask.
-func (t *Tracer) sleep() {
-	t.alarm.Reset(t.nap)
-	select {
-	case <-t.alarm.C:
-	case <-t.roused:
-		t.alarm.Stop()
-	}
-}
-
-// rouse ends the nap of a reader that takes one, or the next one.
-func (t *Tracer) rouse() {
-	select {
-	case t.roused <- struct{}{}:
-	default:
 	}
 }
 
