@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 // it would without a trace, whatever becomes of that.
 type child struct {
 	*app
+	ctx     context.Context // ends with a signal
 	cmd     *exec.Cmd
 	linger  time.Duration
 	timeout time.Duration // zero: none
@@ -24,7 +26,7 @@ type child struct {
 
 	source  tracer
 	quiet   quiet
-	ended   chan struct{} // the command has, or never was
+	done    chan struct{} // the command has ended, or never was, and nobody looks after it
 	over    chan struct{} // the trace is
 	left    sync.Once
 	state   *os.ProcessState
@@ -34,7 +36,7 @@ type child struct {
 }
 
 // newChild finds the command, as a shell would.
-func (a *app) newChild(flags *execFlags, args []string) (*child, error) {
+func (a *app) newChild(ctx context.Context, flags *execFlags, args []string) (*child, error) {
 	path, err := exec.LookPath(args[0])
 	switch {
 	case err == nil:
@@ -47,8 +49,8 @@ func (a *app) newChild(flags *execFlags, args []string) (*child, error) {
 	cmd.Args[0] = args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
 	return &child{
-		app: a, cmd: cmd, linger: time.Duration(flags.linger), timeout: time.Duration(flags.timeout),
-		began: time.Now(), signals: catchSignals(), quiet: newQuiet(), ended: make(chan struct{}), over: make(chan struct{}),
+		app: a, ctx: ctx, cmd: cmd, linger: time.Duration(flags.linger), timeout: time.Duration(flags.timeout),
+		began: time.Now(), signals: catchSignals(), quiet: newQuiet(), done: make(chan struct{}), over: make(chan struct{}),
 	}, nil
 }
 
@@ -77,15 +79,15 @@ func (c *child) took() string {
 // start starts the command, now that tracing by the source has begun.
 func (c *child) start(source tracer) error {
 	c.source = source
-	if c.signals.wantsEnd() {
-		close(c.ended)
-		source.Stop()
-		return nil
+	if c.ctx.Err() != nil {
+		c.failed = errors.New("exec: ended by a signal before the command was run")
+		close(c.done)
+		return c.failed
 	}
 	c.signals.restoreIgnored()
 	if err := c.cmd.Start(); err != nil {
 		c.failed = notExecutable(c.cmd.Args[0], err)
-		close(c.ended)
+		close(c.done)
 		return c.failed
 	}
 	go c.supervise()
@@ -95,6 +97,7 @@ func (c *child) start(source tracer) error {
 // supervise passes signals on until the command has ended, and ends the trace when
 // nothing more is to come of it.
 func (c *child) supervise() {
+	defer close(c.done)
 	defer c.signals.stop()
 	var expiry <-chan time.Time
 	if c.timeout > 0 {
@@ -103,7 +106,6 @@ func (c *child) supervise() {
 		expiry = timer.C
 	}
 	c.await(expiry)
-	close(c.ended)
 	if c.awaitDescendants(expiry) {
 		c.awaitQuiet()
 	}
@@ -191,8 +193,8 @@ func (c *child) awaitQuiet() {
 	}
 }
 
-// leave says that the trace is over, and waits for the command, if it was started. It
-// may be called more than once.
+// leave says that the trace is over, and waits for the command, if it was started: until
+// nobody asks the source any more. It may be called more than once.
 func (c *child) leave() {
 	if c == nil {
 		return
@@ -202,5 +204,5 @@ func (c *child) leave() {
 		c.signals.stop()
 		return
 	}
-	<-c.ended
+	<-c.done
 }

@@ -105,6 +105,7 @@ type fake struct {
 	walkErr error
 	missing string // of the walk's privileges
 
+	interrupted bool // before anything is done
 	minisockErr error
 	less        string // than the best backend tells
 	refused     error
@@ -161,7 +162,7 @@ func (f *fake) Backend() string     { return "fake" }
 func (f *fake) Refused() error      { return f.refused }
 func (f *fake) Undecided() []string { return nil }
 func (f *fake) Knows() probe.Knows {
-	return probe.Knows{Sockets: f.less == "", Facts: f.less != "no facts", Less: f.less}
+	return probe.Knows{Sockets: f.less == "", Facts: f.less != "no facts", Forks: f.less == "", Less: f.less}
 }
 func (f *fake) Totals() (probe.Totals, error)               { return f.totals, nil }
 func (f *fake) Followed() (alive, failed uint64, err error) { return 0, 0, nil }
@@ -207,7 +208,13 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 		loadSummary:    f.loadSummary,
 	}
-	code = a.run(t.Context(), args)
+	ctx := t.Context()
+	if f.interrupted {
+		interrupted, interrupt := context.WithCancel(ctx)
+		interrupt()
+		ctx = interrupted
+	}
+	code = a.run(ctx, args)
 	return code, afterHeader(said.text.String())
 }
 

@@ -74,7 +74,7 @@ func (a *app) exec(ctx context.Context, flags *execFlags, args []string, given f
 		return err
 	}
 	show.summary = show.subject != output.OfRaw
-	c, err := a.newChild(flags, args)
+	c, err := a.newChild(ctx, flags, args)
 	if err != nil {
 		return err
 	}

@@ -69,3 +69,13 @@ func TestRulesAreNotJudgedWhereTheTraceBreaksOff(t *testing.T) {
 		t.Errorf("%v: %s", err, text)
 	}
 }
+
+// TestExecThatIsInterruptedBeforeItBegins runs nothing, and passes nothing.
+func TestExecThatIsInterruptedBeforeItBegins(t *testing.T) {
+	var out bytes.Buffer
+	f := &fake{interrupted: true}
+	code, said := runCommand(t, f, &out, "exec", "--expect", "true", "--", "echo", "run")
+	if code != exitFailed || out.Len() > 0 || !strings.HasSuffix(said, "tcpstates: exec: ended by a signal before the command was run\n") || strings.Contains(said, "\nok") {
+		t.Errorf("exit code %d: %s%s", code, &out, said)
+	}
+}

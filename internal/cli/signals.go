@@ -36,20 +36,6 @@ func catchSignals() *signals {
 
 func (s *signals) stop() { signal.Stop(s.come) }
 
-// wantsEnd tells whether one that has come already asks to end.
-func (s *signals) wantsEnd() bool {
-	for {
-		select {
-		case came := <-s.come:
-			if asksToEnd(came) {
-				return true
-			}
-		default:
-			return false
-		}
-	}
-}
-
 // restoreIgnored has a command that is started ignore what it would without a trace.
 func (s *signals) restoreIgnored() {
 	if len(ignoredAtStart) > 0 {
