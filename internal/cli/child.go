@@ -130,16 +130,23 @@ func (c *child) await(expiry <-chan time.Time) {
 			return
 		case s := <-c.signals.come:
 			if !c.signals.reachesBoth(s) {
-				_ = c.cmd.Process.Signal(s) // fails if it has ended
+				c.send(s)
 			}
 			c.asked = c.asked || asksToEnd(s)
 		case <-expiry:
 			c.expired = true
-			_ = c.cmd.Process.Signal(syscall.SIGTERM)
+			c.send(syscall.SIGTERM)
 			kill = time.After(grace)
 		case <-kill:
-			_ = c.cmd.Process.Kill()
+			c.send(syscall.SIGKILL)
 		}
+	}
+}
+
+// send sends a signal to the command, unless it has ended.
+func (c *child) send(s os.Signal) {
+	if err := c.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		fmt.Fprintf(c.stderr, "tcpstates: exec: the signal %s did not reach the command: %v\n", signalName(s.(syscall.Signal)), err)
 	}
 }
 

@@ -147,7 +147,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
-	if err == nil || errors.Is(err, syscall.EPIPE) {
+	if own := new(coded); err == nil || errors.Is(err, syscall.EPIPE) && !errors.As(err, own) {
 		return exitDone // who closes the pipe has seen enough
 	}
 	if told := new(toldError); !errors.As(err, told) {

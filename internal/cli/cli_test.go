@@ -105,7 +105,8 @@ type fake struct {
 	walkErr error
 	missing string // of the walk's privileges
 
-	interrupted bool // before anything is done
+	interrupted bool  // before anything is done
+	breaks      error // with which it ends, when all events are read
 	minisockErr error
 	less        string // than the best backend tells
 	refused     error
@@ -136,6 +137,9 @@ func (f *fake) seed(func(wire.Found)) (snapshot.Report, error) { return f.walk, 
 func (f *fake) Read(e *event.Event) error {
 	if f.reading != nil {
 		f.reading(len(f.events))
+	}
+	if len(f.events) == 0 && f.breaks != nil {
+		return f.breaks
 	}
 	if len(f.events) == 0 {
 		<-f.stopped

@@ -53,6 +53,7 @@ the connections did what they should: see tcpstates --help for exit codes.`,
 	flags.bindShape(cmd.Flags())
 	flags.liveFlags.bind(cmd.Flags())
 	flags.bindOnFailure(cmd.Flags())
+	cmd.Flags().Lookup("file").Usage = "write to this `PATH`, at its end, instead of stderr"
 	cmd.Flags().Var(&flags.linger, "linger", "wait so long at most for the last transitions when all processes have ended; TIME_WAIT is not waited for")
 	cmd.Flags().Var(&flags.timeout, "timeout", "end the command after this time, by SIGTERM and 5 s later SIGKILL, and stop following what it has left")
 	setFormats(cmd, func(output.Format) bool { return true })
@@ -74,6 +75,9 @@ func (a *app) exec(ctx context.Context, flags *execFlags, args []string, given f
 		return err
 	}
 	show.summary = show.subject != output.OfRaw
+	if err := errors.Join(flags.checkFiles(), flags.checkOnFailure()); err != nil {
+		return err
+	}
 	c, err := a.newChild(ctx, flags, args)
 	if err != nil {
 		return err

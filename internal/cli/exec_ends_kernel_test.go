@@ -39,6 +39,10 @@ func TestExecExitCodes(t *testing.T) {
 		// What the command says counts for more.
 		{[]string{"--expect", "any(conns, .established)"}, []string{"sh", "-c", "exit 3"}, 3, "FAILED"},
 		{[]string{"--timeout", "100ms"}, []string{"sleep", "60"}, exitTimedOut, "tcpstates: exec: the command still ran after 100ms, and was ended: see --timeout\n"},
+		// Also where it is another user's by then.
+		{[]string{"--timeout", "300ms"}, []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sleep", "60"}, exitTimedOut, "was ended: see --timeout"},
+		// An output that takes nothing spoils no answer.
+		{[]string{"--file", "/dev/full", "--expect", "any(conns, .established)"}, []string{"true"}, exitRuleFailed, noneSeen},
 		{[]string{"--timeout", "300ms"}, []string{"sh", "-c", "sleep 60 >/dev/null 2>&1 </dev/null &"}, 0, "summary: "},
 		{nil, []string{script}, exitNotExecutable, "tcpstates: exec " + script + ": it cannot be executed: exec format error: nothing was traced\n"},
 	} {

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tcpstates/internal/probe"
@@ -61,8 +63,9 @@ func TestExpectLive(t *testing.T) {
 // TestRulesAreNotJudgedWhereTheTraceBreaksOff: they are neither held nor failed.
 func TestRulesAreNotJudgedWhereTheTraceBreaksOff(t *testing.T) {
 	junit := filepath.Join(t.TempDir(), "junit.xml")
-	code, said := runCommand(t, &fake{events: scenario(t, "refused")}, broken{io.ErrClosedPipe}, "--expect", "true", "--junit", junit)
-	if code != exitInconclusive || !strings.Contains(said, "the trace broke off: write the events: ") || !strings.Contains(said, "UNKNOWN true\n") {
+	f := &fake{events: scenario(t, "refused"), breaks: errors.New("out of order")}
+	code, said := runCommand(t, f, io.Discard, "--expect", "true", "--junit", junit)
+	if code != exitInconclusive || !strings.Contains(said, "the trace broke off: out of order") || !strings.Contains(said, "UNKNOWN true\n") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 	if text, err := os.ReadFile(junit); err != nil || !strings.Contains(string(text), "<error") {
@@ -77,5 +80,50 @@ func TestExecThatIsInterruptedBeforeItBegins(t *testing.T) {
 	code, said := runCommand(t, f, &out, "exec", "--expect", "true", "--", "echo", "run")
 	if code != exitFailed || out.Len() > 0 || !strings.HasSuffix(said, "tcpstates: exec: ended by a signal before the command was run\n") || strings.Contains(said, "\nok") {
 		t.Errorf("exit code %d: %s%s", code, &out, said)
+	}
+}
+
+// TestRulesOutliveTheOutput: they are judged, whatever has become of who looks.
+func TestRulesOutliveTheOutput(t *testing.T) {
+	for _, test := range []struct {
+		rule string
+		err  error
+		code int
+	}{
+		{"len(conns) == 1", syscall.EPIPE, exitDone}, {"len(conns) == 0", syscall.EPIPE, exitRuleFailed},
+		{"len(conns) == 1", syscall.EIO, exitFailed}, {"len(conns) == 0", syscall.EIO, exitRuleFailed},
+	} {
+		for _, args := range [][]string{{"--duration", "10ms"}, {"replay", "../../testdata/rec/refused.rec"}} {
+			code, said := runCommand(t, &fake{events: scenario(t, "refused")}, broken{test.err}, append(args, "--expect", test.rule)...)
+			if code != test.code || !strings.Contains(said, test.rule) {
+				t.Errorf("%v, %s, %v: exit code %d, want %d: %s", args, test.rule, test.err, code, test.code, said)
+			}
+		}
+	}
+}
+
+// TestKeptRecordingsSpareWhatIsThere: what was no recording of this run stays.
+func TestKeptRecordingsSpareWhatIsThere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	link := file + "-link"
+	if err := errors.Join(os.WriteFile(file, []byte("mine"), 0o600), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link, "/dev/null"} {
+		code, said := runCommand(t, &fake{events: scenario(t, "refused")}, io.Discard, "--duration", "1ms", "--expect", "true", "--record-on-failure", path)
+		if code != exitDone {
+			t.Errorf("%s: exit code %d: %s", path, code, said)
+		}
+		if _, err := os.Lstat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	if text, err := os.ReadFile(file); string(text) != "mine" {
+		t.Errorf("the file has %q, %v", text, err)
+	}
+	// But what fails is kept in its place.
+	runCommand(t, &fake{events: scenario(t, "refused")}, io.Discard, "--duration", "1ms", "--expect", "false", "--record-on-failure", link)
+	if code, said := runCommand(t, &fake{}, io.Discard, "replay", file); code != exitDone {
+		t.Errorf("the recording: %s", said)
 	}
 }

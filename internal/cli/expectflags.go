@@ -16,7 +16,7 @@ type ruleFlag struct{ rules *[]*expect.Rule }
 
 // Set implements pflag.Value.
 func (f ruleFlag) Set(text string) error {
-	rule, err := expect.Compile("", "", text)
+	rule, err := expect.Compile("", "", strings.TrimSpace(text))
 	if err != nil {
 		return err
 	}
@@ -84,12 +84,26 @@ func (f *expectFlags) checkExpected() error {
 	return nil
 }
 
-// checkAnswers refuses to write an answer where there is no question.
-func (f *expectFlags) checkAnswers() error {
+// checkAnswers refuses to write an answer where there is no question, or none to all.
+func (f *viewFlags) checkAnswers() error {
+	if f.count > 0 && len(f.rules) > 0 {
+		return usagef("--count with --expect: what comes after so many events would not be judged: leave out one of them")
+	}
+	if err := f.checkFiles(); err != nil {
+		return err
+	}
 	for _, answer := range []struct{ flag, path string }{{"--junit", f.junit}, {"--json", f.json}} {
 		if answer.path != "" && len(f.rules) == 0 {
 			return usagef("%s without --expect: it says what became of rules: give one, such as --expect 'none(conns, .failed)'", answer.flag)
 		}
+	}
+	return nil
+}
+
+// checkFiles refuses to write two answers to one place.
+func (f *expectFlags) checkFiles() error {
+	if f.junit != "" && f.junit == f.json {
+		return usagef("--junit %s with --json %[1]s: one would overwrite the other: name two files", f.junit)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (a *app) changeUser(flags *traceFlags) error {
 
 // dropPrivileges gives up what the trace needs no more.
 func (r *run) dropPrivileges() error {
-	report, err := r.drop(privilege.Needs{Cgroups: r.places != nil, Minisocks: r.rest != nil})
+	report, err := r.drop(privilege.Needs{Cgroups: r.places != nil, Minisocks: r.rest != nil, Signals: r.child != nil})
 	if err != nil {
 		return fmt.Errorf("give up privileges that are needed no more: %w: let a seccomp filter allow capset() and prctl()", err)
 	}

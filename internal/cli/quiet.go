@@ -40,8 +40,8 @@ func (q quiet) Apply(e *event.Event, next func(*event.Event) error) error {
 	return next(e)
 }
 
-// patient is a sink of which an error does not end the trace: a command is traced for
-// its rules and its summary, too, and runs on.
+// patient is a sink of which an error does not end the run: a command runs on, and rules
+// are judged at the end. A nil one has no error.
 type patient struct {
 	pipeline.Sink
 	failed error
@@ -56,13 +56,15 @@ func (p *patient) Write(e *event.Event) error { return p.try(func() error { retu
 // Flush implements pipeline.Sink.
 func (p *patient) Flush() error { return p.try(p.Sink.Flush) }
 
-// Stop implements pipeline.Sink. It gives the first error, but that nobody reads.
-func (p *patient) Stop(s event.Stop) error {
-	_ = p.try(func() error { return p.Sink.Stop(s) })
-	if errors.Is(p.failed, syscall.EPIPE) {
+// Stop implements pipeline.Sink.
+func (p *patient) Stop(s event.Stop) error { return p.try(func() error { return p.Sink.Stop(s) }) }
+
+// err is the first error; nil if there was none but that nobody reads.
+func (p *patient) err() error {
+	if p == nil || errors.Is(p.failed, syscall.EPIPE) {
 		return nil
 	}
-	return p.failed
+	return pipeline.Writing(p.failed)
 }
 
 func (p *patient) try(f func() error) error {

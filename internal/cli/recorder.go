@@ -27,6 +27,7 @@ type recorder struct {
 	ring      *record.Ring // nil: everything is kept
 	onFailure bool         // the ring is written when a connection has ended badly
 	onVerdict bool         // it is written at the end, unless all is as expected
+	made      bool         // the file was not there before
 	failed    uint64       // ktime of such an end that was not written yet; 0: none
 	snapshots int
 	written   uint64 // ktime of the last of them
@@ -68,6 +69,9 @@ func (r *recorder) open() error {
 		}
 		r.file = r.stdout
 		return nil
+	}
+	if r.onVerdict {
+		return r.openKept()
 	}
 	// Others need not see who talks to whom.
 	file, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -268,7 +272,7 @@ func (r *recorder) snapshot(stop record.Stop) error {
 	if err := r.sink.Flush(); err != nil {
 		return r.failing(err)
 	}
-	if r.snapshots > 0 {
+	if r.snapshots > 0 || r.onVerdict {
 		if err := r.rewind(); err != nil {
 			return r.failing(err)
 		}
@@ -290,6 +294,9 @@ func (r *recorder) rewind() error {
 	file, ok := r.file.(*os.File)
 	if !ok {
 		return nil
+	}
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -332,8 +339,8 @@ func (r *recorder) close() error {
 	if r == nil {
 		return nil
 	}
-	if r.onVerdict && r.file != nil && r.snapshots == 0 {
-		_ = os.Remove(r.path) // it is empty, and may have to stay
+	if r.made && r.snapshots == 0 {
+		r.unmake()
 	}
 	if file, ok := r.file.(*os.File); ok && r.path != "-" {
 		return r.failing(file.Close())

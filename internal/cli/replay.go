@@ -87,6 +87,11 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 		before = append(before, newRateTeller(a, start.MaxEventsPerSecond))
 	}
 	way := a.newWay(r, before, flags, show, target.sink, start.Owners)
+	var judges *patient
+	if way.judge != nil {
+		judges = &patient{Sink: way.sink}
+		way.sink = judges
+	}
 	if err := way.sink.Start(start.Start); err != nil {
 		return pipeline.Writing(err)
 	}
@@ -112,7 +117,7 @@ func (a *app) replay(ctx context.Context, path string, flags *viewFlags, show sh
 		return nil // the user has seen enough
 	}
 	answer := r.judge(flags, way, stop).answer(&flags.expectFlags, answers)
-	return errors.Join(answer, r.tell())
+	return errors.Join(answer, judges.err(), r.tell())
 }
 
 // judge judges what was replayed; nil if nothing was asked.
@@ -120,6 +125,9 @@ func (r *replayed) judge(flags *viewFlags, way *way, stop event.Stop) *verdict {
 	missing := r.lacks()
 	if r.ctx.Err() != nil {
 		missing = append(missing, "the replay was interrupted")
+	}
+	if r.cut {
+		missing = append(missing, "the recording goes on after --duration")
 	}
 	if s := r.Stop(); s != nil && s.Dropped > 0 {
 		missing = append(missing, fmt.Sprintf("%d older events are not in the recording", s.Dropped))
@@ -170,6 +178,7 @@ type replayed struct {
 	after    time.Duration // it ends so long after the recording began; 0: at its end
 
 	began    int64 // wall clock: of the first event, where the recording does not say
+	cut      bool  // it ended so, and there was more
 	reads    uint64
 	lost     uint64
 	lastWall int64
@@ -263,6 +272,7 @@ func (r *replayed) Read(e *event.Event) error {
 		r.began = e.Wall
 	}
 	if r.after > 0 && e.Wall > r.began+int64(r.after) {
+		r.cut = true
 		return io.EOF
 	}
 	r.lastWall = e.Wall

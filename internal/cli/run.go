@@ -33,6 +33,8 @@ type run struct {
 	flood   *flood // nil if nobody fears one
 	target  *target
 	way     *way
+	unkept  error    // why the recording of a failure could not be written
+	patient *patient // nil where an output that takes nothing ends the trace
 	verdict *verdict // when the trace has ended; nil if nothing was asked
 }
 
@@ -67,7 +69,10 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 	r.recorder.watch(r.way)
 	if r.child != nil {
 		r.way.stages = append(r.way.stages, r.child.quiet)
-		r.way.sink = &patient{Sink: r.way.sink}
+	}
+	if r.child != nil || r.way.judge != nil {
+		r.patient = &patient{Sink: r.way.sink}
+		r.way.sink = r.patient
 	}
 	return r
 }
@@ -108,7 +113,7 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	ctx, hangUp := context.WithCancelCause(ctx)
 	defer hangUp(nil)
 	switch {
-	case r.child != nil: // whose signals they are
+	case r.child != nil, r.patient != nil && r.target.file == nil: // whose signals they are; who is judged to the end
 	case r.target.file == nil:
 		onHangup(r.stdout, func() { hangUp(breakdown{syscall.EPIPE}) })
 	default:
@@ -118,6 +123,12 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	done := make(chan struct{})
 	defer close(done)
 	context.AfterFunc(ctx, func() { r.giveUpWhenStuck(done) })
+	if r.child != nil {
+		go func() {
+			<-r.child.done // with which the trace ends
+			r.giveUpWhenStuck(done)
+		}()
+	}
 
 	err = r.way.sink.Start(start)
 	if err = errors.Join(err, r.way.sink.Flush()); err != nil {
@@ -158,7 +169,10 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 	stop.Wall = r.clock.Now()
 	r.conclude(start, stop)
 	if err := r.recorder.stop(stop); err != nil {
-		return stop, err
+		if !r.recorder.onVerdict {
+			return stop, err
+		}
+		r.unkept = err // what was judged stands all the same
 	}
 	r.way.account(&stop)
 	r.flags.notef(r.app, "%d records through the buffer, %d recovered by a later program; %d connections are still followed",
@@ -201,7 +215,8 @@ func (r *run) giveUpWhenStuck(done <-chan struct{}) {
 		now := r.target.taken.Load()
 		if now == taken {
 			fmt.Fprintf(r.stderr, "tcpstates: nobody reads the output: the last events are not in it\n")
-			r.exit(exitFailed)
+			_, err := r.child.outcome()
+			r.exit(exitCode(err)) // without a command, or if it has succeeded, as for any other error
 			return
 		}
 		taken = now

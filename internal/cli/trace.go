@@ -39,6 +39,9 @@ func (a *app) traceOrReplay(ctx context.Context, flags *traceFlags, show show, g
 	if flags.onFailure != "" && len(flags.rules) == 0 {
 		return usagef("--record-on-failure without --expect: nothing can fail: give a rule, or see tcpstates record --snapshot-on-failure")
 	}
+	if err := flags.checkOnFailure(); err != nil {
+		return err
+	}
 	recorder := flags.recorderOnFailure(a)
 	return errors.Join(a.trace(ctx, flags, show, company{recorder: recorder}), recorder.close())
 }
@@ -193,7 +196,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, with comp
 	if !show.quiet {
 		run.tell(show, stop)
 	}
-	return errors.Join(run.verdict.answer(&flags.expectFlags, answers), target.incomplete(), with.recorder.incomplete())
+	return errors.Join(run.verdict.answer(&flags.expectFlags, answers), run.patient.err(), run.unkept, target.incomplete(), with.recorder.incomplete())
 }
 
 // leaveLine begins a new line on a terminal where a signal has ended the trace: Ctrl-C has

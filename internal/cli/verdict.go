@@ -89,6 +89,10 @@ func (v *verdict) conclude(j judged) {
 	}
 	if v.report.Outcome == report.TimedOut || v.report.Outcome == report.CommandFailed {
 		v.report.Why = v.err.Error()
+		if j.missing != "" && len(v.verdicts) > 0 {
+			v.report.Why += "; and the rules cannot be judged, as " + j.missing
+			v.err = errors.Join(v.err, fmt.Errorf("the rules cannot be judged, as %s", j.missing))
+		}
 	}
 }
 
@@ -140,7 +144,7 @@ func reported(c *expect.Conn) report.Conn {
 func (v *verdict) tell() {
 	var text []byte
 	for i := range v.verdicts {
-		text = v.appendVerdict(text, &v.verdicts[i])
+		text = appendVerdict(text, &v.verdicts[i], v.report.Rules[i].Outcome)
 	}
 	_, _ = v.stderr.Write(text) // nobody is left to tell
 	if v.getenv("GITHUB_ACTIONS") == "true" {
@@ -149,12 +153,12 @@ func (v *verdict) tell() {
 }
 
 // appendVerdict appends a line for a rule, and below it why it has failed.
-func (v *verdict) appendVerdict(dst []byte, verdict *expect.Verdict) []byte {
+func appendVerdict(dst []byte, verdict *expect.Verdict, outcome report.Outcome) []byte {
 	word := "ok"
-	switch {
-	case v.report.Outcome == report.Inconclusive:
+	switch outcome {
+	case report.Inconclusive:
 		word = "UNKNOWN"
-	case !verdict.Held:
+	case report.RuleFailed:
 		word = "FAILED"
 	}
 	dst = fmt.Appendf(dst, "%-7s %s", word, verdict.Rule.Name)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,8 +91,9 @@ type waiting struct {
 	filters *filter.Set
 	where   whereFlag
 
-	found *event.Event // nil as long as there is none
-	stop  event.Stop
+	found    *event.Event // that has come; nil as long as there is none
+	existing *event.Event // that was there already, which who looks leaves here
+	stop     event.Stop
 }
 
 // wait waits until a socket is in a state.
@@ -106,7 +108,10 @@ func (a *app) wait(ctx context.Context, flags *waitFlags, formatGiven bool) erro
 			return err
 		}
 	}
-	w := &waiting{states: flags.states, where: flags.where}
+	w := &waiting{states: flags.states}
+	if w.where, err = flags.where.clone(); err != nil {
+		return err
+	}
 	if w.filters, err = flags.filters(); err != nil {
 		return err
 	}
@@ -115,11 +120,12 @@ func (a *app) wait(ctx context.Context, flags *waitFlags, formatGiven bool) erro
 	if err != nil && !errors.Is(err, errFound) {
 		return err
 	}
-	if w.found == nil {
+	found := cmp.Or(w.found, w.existing)
+	if found == nil {
 		return w.inVain(ctx, time.Duration(flags.timeout))
 	}
 	start := event.Start{Wall: a.clock.Now(), Version: version, Kernel: feature.KernelRelease(), Backend: "wait"}
-	_, err = show.show(start, []event.Event{*w.found})
+	_, err = show.show(start, []event.Event{*found})
 	return err
 }
 
@@ -143,7 +149,8 @@ func (w *waiting) isIt(e *event.Event) bool {
 // errFound ends a trace when there is a socket already.
 var errFound = errors.New("there is a socket already")
 
-// look looks for a socket that exists already; it is errFound if there is one.
+// look looks for a socket that exists already, beside the trace; it is errFound if there
+// is one.
 func (w *waiting) look(a *app, pidns uint32, places *cgroup.Resolver) error {
 	listing, err := a.sockets(snapshot.ListOptions{PIDNamespace: pidns})
 	if err != nil {
@@ -163,7 +170,7 @@ func (w *waiting) look(a *app, pidns uint32, places *cgroup.Resolver) error {
 			}
 			continue
 		}
-		w.found = e
+		w.existing = e
 		return errFound
 	}
 	return nil

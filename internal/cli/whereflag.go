@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -35,6 +36,14 @@ func (f *whereFlag) String() string {
 
 // Type implements pflag.Value.
 func (f *whereFlag) Type() string { return "EXPR" }
+
+// clone is the same for another goroutine.
+func (f whereFlag) clone() (copies whereFlag, err error) {
+	for _, where := range f {
+		err = errors.Join(err, copies.Set(where.String()))
+	}
+	return copies, err
+}
 
 // uses tells whether one of the expressions asks for one of the fields.
 func (f whereFlag) uses(names ...string) bool {

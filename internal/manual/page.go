@@ -56,8 +56,8 @@ func page(cmd *cobra.Command) string {
 	options(&p, cmd)
 	formats(&p, cmd)
 	p.section("EXIT STATUS")
-	for code, meaning := range cli.ExitCodes {
-		p.item(bold(strconv.Itoa(code)), escape(meaning))
+	for _, exit := range cli.ExitCodes(cmd) {
+		p.item(bold(strconv.Itoa(exit.Code)), escape(exit.Meaning))
 	}
 	p.section("EXAMPLES")
 	examples(&p, cmd.Example)

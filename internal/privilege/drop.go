@@ -8,6 +8,8 @@ type Needs struct {
 	Cgroups bool
 	// Minisocks: it follows minisocks to their end.
 	Minisocks bool
+	// Signals: it sends signals to a process that may have become another user's.
+	Signals bool
 }
 
 // Report tells of capabilities by their names, such as CAP_BPF.

@@ -22,6 +22,9 @@ func (n Needs) capabilities(has *cap.Set) []cap.Value {
 		// To find a cgroup by its id (open_by_handle_at(2)).
 		all = append(all, cap.DAC_READ_SEARCH)
 	}
+	if n.Signals {
+		all = append(all, cap.KILL)
+	}
 	if n.Minisocks {
 		all = append(all,
 			// To load the walk over the minisocks, once there are some.
