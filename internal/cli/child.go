@@ -50,7 +50,7 @@ func (a *app) newChild(ctx context.Context, flags *execFlags, args []string) (*c
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
 	return &child{
 		app: a, ctx: ctx, cmd: cmd, linger: time.Duration(flags.linger), timeout: time.Duration(flags.timeout),
-		began: time.Now(), signals: catchSignals(), quiet: newQuiet(), done: make(chan struct{}), over: make(chan struct{}),
+		began: time.Now(), quiet: newQuiet(), done: make(chan struct{}), over: make(chan struct{}),
 	}, nil
 }
 
@@ -78,7 +78,7 @@ func (c *child) took() string {
 
 // start starts the command, now that tracing by the source has begun.
 func (c *child) start(source tracer) error {
-	c.source = source
+	c.source, c.signals = source, catchSignals() // which have ended all until now
 	if c.ctx.Err() != nil {
 		c.failed = errors.New("exec: ended by a signal before the command was run")
 		close(c.done)
@@ -208,7 +208,6 @@ func (c *child) leave() {
 	}
 	c.left.Do(func() { close(c.over) })
 	if c.source == nil {
-		c.signals.stop()
 		return
 	}
 	<-c.done

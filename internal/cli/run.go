@@ -214,12 +214,25 @@ func (r *run) giveUpWhenStuck(done <-chan struct{}) {
 		}
 		now := r.target.taken.Load()
 		if now == taken {
-			fmt.Fprintf(r.stderr, "tcpstates: nobody reads the output: the last events are not in it\n")
+			r.tellBriefly("tcpstates: nobody reads the output: the last events are not in it\n")
 			_, err := r.child.outcome()
 			r.exit(exitCode(err)) // without a command, or if it has succeeded, as for any other error
 			return
 		}
 		taken = now
+	}
+}
+
+// tellBriefly tells the user something, and waits for nobody who does not read that either.
+func (r *run) tellBriefly(text string) {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		_, _ = r.stderr.Write([]byte(text)) // nobody is left to tell
+	}()
+	select {
+	case <-told:
+	case <-time.After(time.Second):
 	}
 }
 
