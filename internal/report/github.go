@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// What GitHub shows: ten errors of a step (actions/toolkit, docs/problem-matchers.md),
-// 4096 characters of each (what runner 2.305 was seen to leave), and 255 of its title
-// (the check runs of GitHub's REST API).
+// GitHub shows ten errors of a step (actions/toolkit, docs/problem-matchers.md). How much
+// it shows of each nobody has written down: reports of users tell of 4096 characters, and
+// of 255 of a title; what is longer helps nobody anyway.
 const (
 	maxAnnotations  = 10
 	maxMessageChars = 4096
