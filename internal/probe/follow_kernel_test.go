@@ -27,6 +27,7 @@ func awaitFollowed(t *testing.T, c *collector, want uint64) {
 	t.Helper()
 	const limit = 20 * time.Second
 	for begin := time.Now(); ; runtime.Gosched() {
+		skipWhatIsMissed(t, c)
 		alive, failed, err := c.Followed()
 		switch {
 		case err != nil || failed != 0:
@@ -36,6 +37,24 @@ func awaitFollowed(t *testing.T, c *collector, want uint64) {
 		case time.Since(begin) > limit:
 			t.Fatalf("%d processes are followed after %v, want %d", alive, limit, want)
 		}
+	}
+}
+
+// skipWhatIsMissed skips what cannot be shown where tasks are preempted in programs, as
+// since Linux 7.0, and others go unseen meanwhile: these are counted, and no run passes
+// for whole in which there are some.
+func skipWhatIsMissed(t *testing.T, c *collector) {
+	t.Helper()
+	if !preemptsPrograms() {
+		return
+	}
+	_, failed, followErr := c.Followed()
+	totals, err := c.Totals()
+	if followErr != nil || err != nil {
+		t.Fatal(followErr, err)
+	}
+	if n := failed + totals.Missed + totals.Gaps; n > 0 {
+		t.Skipf("tasks are preempted in programs on this kernel, and %d forks, ends or transitions were missed and counted", n)
 	}
 }
 
@@ -134,6 +153,7 @@ func TestDescendantsOnEveryRung(t *testing.T) {
 		l.Close()
 		ns.Settle(t)
 		told := of(ns, c.end(t))
+		skipWhatIsMissed(t, c)
 		requireTotals(t, c)
 
 		parents := c.followedForks()
