@@ -135,9 +135,6 @@ func (f *filterFlags) asksPlaces() bool {
 // unknownTo is a filter by what a trace does not know that knows so much; empty if
 // there is none.
 func (f *filterFlags) unknownTo(knows probe.Knows) string {
-	if !knows.Facts && f.where.uses(ofFacts...) {
-		return "where"
-	}
 	for _, name := range []string{"netns", "uid"} {
 		if f.set.Has(name) && !knows.Facts {
 			return name

@@ -151,13 +151,8 @@ func (f *viewFlags) checkRecording(path string, start record.Start, show show) e
 		return fmt.Errorf("%s: %s goes by the reasons of ends, and %s, by which it was recorded, knows none: leave it out",
 			path, show.reasons, printableText(start.Backend))
 	}
-	for _, flag := range []struct {
-		name string
-		asks bool
-	}{{"--where", f.where.uses(ofFacts...)}, {"--expect", f.expectFlags.uses(ofFacts...)}} {
-		if flag.asks && !start.Facts {
-			return fmt.Errorf("%s: %s asks for what %s, by which it was recorded, does not tell: leave it out", path, flag.name, printableText(start.Backend))
-		}
+	if flag := f.asksFacts(); flag != "" && !start.Facts {
+		return fmt.Errorf("%s: --%s asks for what %s, by which it was recorded, does not tell: leave it out", path, flag, printableText(start.Backend))
 	}
 	if f.tree && !start.Forks {
 		return fmt.Errorf("%s: --tree goes by the parents of processes, which are recorded with --pid and --tree alone: leave it out", path)

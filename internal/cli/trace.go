@@ -234,12 +234,12 @@ func (f *traceFlags) checkSource(source tracer, show show) error {
 	if show.reasons != "" && !knows.Facts {
 		return &feature.Missing{What: show.reasons + " goes by the reasons of ends, and " + source.Backend() + " knows none" + remedy}
 	}
-	name := f.unknownTo(knows)
-	if !knows.Facts && f.expectFlags.uses(ofFacts...) {
-		name = "expect"
-	}
 	if f.follow && !knows.Forks {
 		return &feature.Missing{What: "exec follows new processes, and " + source.Backend() + " tells of none: see tcpstates doctor for a better way to trace"}
+	}
+	name := f.unknownTo(knows)
+	if name == "" && !knows.Facts {
+		name = f.asksFacts()
 	}
 	if name != "" {
 		return &feature.Missing{What: "--" + name + " asks for what " + source.Backend() + " does not tell" + remedy}

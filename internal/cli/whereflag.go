@@ -79,6 +79,17 @@ var ofFacts = []string{
 	column.RTT.Name, column.RTTEstimate.Name, column.Way.Name, column.Netns.Name, column.UID.Name,
 }
 
+// asksFacts is a flag whose expressions ask for such; empty if none does.
+func (f *viewFlags) asksFacts() string {
+	switch {
+	case f.where.uses(ofFacts...):
+		return "where"
+	case f.expectFlags.uses(ofFacts...):
+		return "expect"
+	}
+	return ""
+}
+
 // ofPlaces are the fields of where an owner runs.
 func ofPlaces() (names []string) {
 	for _, c := range column.Places {

@@ -13,16 +13,21 @@ import (
 	"tcpstates/internal/kerneltest"
 )
 
+// measurePrograms has the kernel measure how long programs run, until the benchmark ends.
+func measurePrograms(b *testing.B) {
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { stats.Close() })
+}
+
 // BenchmarkKernel measures what the programs of each backend add to a transition,
 // by the kernel's own clock of them, which itself costs some 40 ns a run: the
 // median of several storms, in which each transition runs all of them.
 func BenchmarkKernel(b *testing.B) {
 	kerneltest.Require(b)
-	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer stats.Close()
+	measurePrograms(b)
 	for _, row := range backends {
 		for _, way := range transports {
 			b.Run(row.name+" "+way.name, func(b *testing.B) {
@@ -67,11 +72,7 @@ func benchmarkKernel(b *testing.B, o Options) {
 // BenchmarkKernel does for those of the trace.
 func BenchmarkSummary(b *testing.B) {
 	kerneltest.Require(b)
-	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer stats.Close()
+	measurePrograms(b)
 	b.Run("all", func(b *testing.B) { benchmarkSummary(b, Options{}) })
 	b.Run("filtered", func(b *testing.B) { // all pass
 		benchmarkSummary(b, Options{Filter: filter.Lowered{
@@ -118,11 +119,7 @@ func benchmarkSummary(b *testing.B, o Options) {
 // process, as BenchmarkKernel does for transitions.
 func BenchmarkForks(b *testing.B) {
 	kerneltest.Require(b)
-	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer stats.Close()
+	measurePrograms(b)
 	for _, row := range backends {
 		for _, way := range transports {
 			o := Options{Backend: Backend{row}, Transport: Transport{way}, Forks: true}
