@@ -65,10 +65,14 @@ static __always_inline bool follow(const struct task_struct *parent,
 {
 	__u32 tgid = READ(child, tgid);
 	__u8 one = 1;
+	long err;
 
 	if (!has_followed_children(parent))
 		return 0;
-	if (bpf_map_update_elem(&followed, &tgid, &one, BPF_NOEXIST)) {
+	err = bpf_map_update_elem(&followed, &tgid, &one, BPF_NOEXIST);
+	if (err == -EEXIST) /* the end of another of this number went unseen */
+		return 1;
+	if (err) {
 		ADD_FOLLOWING(failed, 1);
 		return 0;
 	}

@@ -55,8 +55,9 @@ enum {
 	IPPROTO_MPTCP = 262,
 };
 
-/* include/uapi/asm-generic/errno.h */
+/* include/uapi/asm-generic/errno.h and errno-base.h */
 enum {
+	EEXIST = 17,
 	ECONNABORTED = 103,
 };
 
@@ -311,6 +312,7 @@ struct task_struct {
 	int exit_code;
 	int pid;
 	int tgid;
+	__u64 start_time;
 	char comm[16];
 };
 

@@ -36,6 +36,8 @@ type PortableCounts struct {
 	Lost           uint64
 	Recovered      uint64
 	Deferred       uint64
+	RecoveredForks uint64
+	RecoveredExits uint64
 	Gaps           uint64
 	UnsampledConns uint64
 	Unsampled      uint64
@@ -152,12 +154,19 @@ type PortableSettings struct {
 	_               [1]byte
 }
 
+type PortableWho struct {
+	_       structs.HostLayout
+	Address uint64
+	Start   uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	PortableMapAcceptors            = "acceptors"
 	PortableMapCounters             = "counters"
+	PortableMapDone                 = "done"
 	PortableMapEvents               = "events"
 	PortableMapFollowed             = "followed"
 	PortableMapFollowing            = "following"
@@ -171,9 +180,16 @@ const (
 	PortableMapStarted              = "started"
 	PortableProgAccepted            = "accepted"
 	PortableProgBetween             = "between"
+	PortableProgBetween2nd          = "between_2nd"
 	PortableProgExited              = "exited"
+	PortableProgExited2nd           = "exited_2nd"
+	PortableProgExited3rd           = "exited_3rd"
+	PortableProgExited4th           = "exited_4th"
 	PortableProgFirst               = "first"
 	PortableProgForked              = "forked"
+	PortableProgForked2nd           = "forked_2nd"
+	PortableProgForked3rd           = "forked_3rd"
+	PortableProgForked4th           = "forked_4th"
 	PortableProgReceived            = "received"
 	PortableProgResetReceived       = "reset_received"
 	PortableProgResetSent           = "reset_sent"
@@ -227,9 +243,16 @@ type PortableSpecs struct {
 type PortableProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd          *ebpf.ProgramSpec `ebpf:"between_2nd"`
 	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
+	Exited2nd           *ebpf.ProgramSpec `ebpf:"exited_2nd"`
+	Exited3rd           *ebpf.ProgramSpec `ebpf:"exited_3rd"`
+	Exited4th           *ebpf.ProgramSpec `ebpf:"exited_4th"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
+	Forked2nd           *ebpf.ProgramSpec `ebpf:"forked_2nd"`
+	Forked3rd           *ebpf.ProgramSpec `ebpf:"forked_3rd"`
+	Forked4th           *ebpf.ProgramSpec `ebpf:"forked_4th"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
 	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
@@ -245,6 +268,7 @@ type PortableProgramSpecs struct {
 type PortableMapSpecs struct {
 	Acceptors *ebpf.MapSpec `ebpf:"acceptors"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Done      *ebpf.MapSpec `ebpf:"done"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Followed  *ebpf.MapSpec `ebpf:"followed"`
 	Following *ebpf.MapSpec `ebpf:"following"`
@@ -286,6 +310,7 @@ func (o *PortableObjects) Close() error {
 type PortableMaps struct {
 	Acceptors *ebpf.Map `ebpf:"acceptors"`
 	Counters  *ebpf.Map `ebpf:"counters"`
+	Done      *ebpf.Map `ebpf:"done"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Followed  *ebpf.Map `ebpf:"followed"`
 	Following *ebpf.Map `ebpf:"following"`
@@ -303,6 +328,7 @@ func (m *PortableMaps) Close() error {
 	return _PortableClose(
 		m.Acceptors,
 		m.Counters,
+		m.Done,
 		m.Events,
 		m.Followed,
 		m.Following,
@@ -329,9 +355,16 @@ type PortableVariables struct {
 type PortablePrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
+	Between2nd          *ebpf.Program `ebpf:"between_2nd"`
 	Exited              *ebpf.Program `ebpf:"exited"`
+	Exited2nd           *ebpf.Program `ebpf:"exited_2nd"`
+	Exited3rd           *ebpf.Program `ebpf:"exited_3rd"`
+	Exited4th           *ebpf.Program `ebpf:"exited_4th"`
 	First               *ebpf.Program `ebpf:"first"`
 	Forked              *ebpf.Program `ebpf:"forked"`
+	Forked2nd           *ebpf.Program `ebpf:"forked_2nd"`
+	Forked3rd           *ebpf.Program `ebpf:"forked_3rd"`
+	Forked4th           *ebpf.Program `ebpf:"forked_4th"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
 	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
@@ -345,9 +378,16 @@ func (p *PortablePrograms) Close() error {
 	return _PortableClose(
 		p.Accepted,
 		p.Between,
+		p.Between2nd,
 		p.Exited,
+		p.Exited2nd,
+		p.Exited3rd,
+		p.Exited4th,
 		p.First,
 		p.Forked,
+		p.Forked2nd,
+		p.Forked3rd,
+		p.Forked4th,
 		p.Received,
 		p.ResetReceived,
 		p.ResetSent,

@@ -11,6 +11,7 @@
 #include "facts.h"
 #include "local_port.h"
 #include "owner.h"
+#include "preempt.h"
 #include "started.h"
 #include "subject.h"
 #include "tally.h"
@@ -271,6 +272,7 @@ static __always_inline struct trail *trail_for(enum program program, const struc
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
 {
+	UNPREEMPTED;
 	struct tally *tally;
 	struct trail *trail;
 	__u64 address, now;
@@ -332,18 +334,28 @@ static __always_inline int count_if_nobody_has(enum program program, const struc
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(between, const struct sock *sk, int oldstate, int newstate)
 {
+	UNPREEMPTED;
 	return count_if_nobody_has(BETWEEN, sk, oldstate, newstate, 0);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(between_2nd, const struct sock *sk, int oldstate, int newstate)
+{
+	UNPREEMPTED;
+	return count_if_nobody_has(BETWEEN_2ND, sk, oldstate, newstate, 0);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 {
+	UNPREEMPTED;
 	return count_if_nobody_has(TWIN, sk, oldstate, newstate, 1);
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(reset_received, const struct sock *sk)
 {
+	UNPREEMPTED;
 	struct trail *trail;
 
 	if (READ_NUMBER(sk, sk_protocol) != IPPROTO_TCP || !has_started())
@@ -363,6 +375,7 @@ int BPF_PROG(reset_received, const struct sock *sk)
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(reset_sent, const struct sock *sk)
 {
+	UNPREEMPTED;
 	struct trail *trail;
 	__u8 state;
 

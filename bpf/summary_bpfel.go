@@ -19,6 +19,8 @@ type SummaryCounts struct {
 	Lost           uint64
 	Recovered      uint64
 	Deferred       uint64
+	RecoveredForks uint64
+	RecoveredExits uint64
 	Gaps           uint64
 	UnsampledConns uint64
 	Unsampled      uint64
@@ -84,7 +86,7 @@ type SummaryTally struct {
 	_           structs.HostLayout
 	Transitions [16][16]uint64
 	Times       [16][48]uint64
-	Sockets     [5]uint64
+	Sockets     [6]uint64
 	Hop         uint64
 }
 
@@ -142,6 +144,7 @@ const (
 	SummaryMapTrails         = "trails"
 	SummaryMapUnsorted       = "unsorted"
 	SummaryProgBetween       = "between"
+	SummaryProgBetween2nd    = "between_2nd"
 	SummaryProgFirst         = "first"
 	SummaryProgResetReceived = "reset_received"
 	SummaryProgResetSent     = "reset_sent"
@@ -200,6 +203,7 @@ type SummarySpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type SummaryProgramSpecs struct {
 	Between       *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd    *ebpf.ProgramSpec `ebpf:"between_2nd"`
 	First         *ebpf.ProgramSpec `ebpf:"first"`
 	ResetReceived *ebpf.ProgramSpec `ebpf:"reset_received"`
 	ResetSent     *ebpf.ProgramSpec `ebpf:"reset_sent"`
@@ -307,6 +311,7 @@ type SummaryVariables struct {
 // It can be passed to LoadSummaryObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SummaryPrograms struct {
 	Between       *ebpf.Program `ebpf:"between"`
+	Between2nd    *ebpf.Program `ebpf:"between_2nd"`
 	First         *ebpf.Program `ebpf:"first"`
 	ResetReceived *ebpf.Program `ebpf:"reset_received"`
 	ResetSent     *ebpf.Program `ebpf:"reset_sent"`
@@ -316,6 +321,7 @@ type SummaryPrograms struct {
 func (p *SummaryPrograms) Close() error {
 	return _SummaryClose(
 		p.Between,
+		p.Between2nd,
 		p.First,
 		p.ResetReceived,
 		p.ResetSent,

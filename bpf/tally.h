@@ -24,6 +24,7 @@ enum tally_buckets {
 enum program {
 	FIRST,
 	BETWEEN,
+	BETWEEN_2ND,
 	TWIN,
 	RESET_RECEIVED,
 	RESET_SENT,

@@ -12,12 +12,14 @@
  * array (BY_PERF).
  */
 #include "accept.h"
+#include "copies.h"
 #include "count.h"
 #include "emit.h"
 #include "follow.h"
 #include "fork.h"
 #include "listeners.h"
 #include "owner.h"
+#include "preempt.h"
 #include "segments.h"
 #include "started.h"
 #include "subject.h"
@@ -220,7 +222,8 @@ static __always_inline void on_transition(void *ctx, const struct sock *sk, stru
  *
  * That is enough where only a softirq interrupts a program. Since Linux 7.0 a
  * task can be preempted in one as well, and another task in the twin: then there
- * are more between the two, which do as the first unless they find its mark.
+ * are more between the two, which do as the first unless they find its mark, and
+ * what is told in preempt.h makes it rare.
  */
 static __always_inline __u16 mark_of(int oldstate, int newstate)
 {
@@ -230,6 +233,7 @@ static __always_inline __u16 mark_of(int oldstate, int newstate)
 PROGRAM(inet_sock_set_state)
 int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
 {
+	UNPREEMPTED;
 	struct life *life;
 
 	if (!has_started())
@@ -244,8 +248,7 @@ int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
 	return 0;
 }
 
-PROGRAM(inet_sock_set_state)
-int BPF_PROG(between, const struct sock *sk, int oldstate, int newstate)
+static __always_inline int handle_unmarked(void *ctx, const struct sock *sk, int oldstate, int newstate)
 {
 	__u16 mark = mark_of(oldstate, newstate);
 	struct life *life;
@@ -262,8 +265,23 @@ int BPF_PROG(between, const struct sock *sk, int oldstate, int newstate)
 }
 
 PROGRAM(inet_sock_set_state)
+int BPF_PROG(between, const struct sock *sk, int oldstate, int newstate)
+{
+	UNPREEMPTED;
+	return handle_unmarked(ctx, sk, oldstate, newstate);
+}
+
+PROGRAM(inet_sock_set_state)
+int BPF_PROG(between_2nd, const struct sock *sk, int oldstate, int newstate)
+{
+	UNPREEMPTED;
+	return handle_unmarked(ctx, sk, oldstate, newstate);
+}
+
+PROGRAM(inet_sock_set_state)
 int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 {
+	UNPREEMPTED;
 	struct life *life;
 	__u16 mark = 0;
 
@@ -333,18 +351,21 @@ static __always_inline int on_io(void *ctx, const struct sock *sk)
 PROGRAM(sock_recv_length)
 int BPF_PROG(received, const struct sock *sk)
 {
+	UNPREEMPTED;
 	return on_io(ctx, sk);
 }
 
 PROGRAM(sock_send_length)
 int BPF_PROG(sent, const struct sock *sk)
 {
+	UNPREEMPTED;
 	return on_io(ctx, sk);
 }
 
 PROGRAM(sys_exit)
 int BPF_PROG(accepted, const struct pt_regs *regs, long ret)
 {
+	UNPREEMPTED;
 	if (ret >= 0 && is_accept(regs))
 		note_acceptor(ret);
 	return 0;
@@ -375,6 +396,7 @@ static __always_inline void emit_happening(void *ctx, const struct tcp_sock *tp,
 PROGRAM(tcp_receive_reset)
 int BPF_PROG(reset_received, const struct sock *sk)
 {
+	UNPREEMPTED;
 	const struct tcp_sock *tp = tcp_of(sk);
 	struct life *life;
 
@@ -391,6 +413,7 @@ int BPF_PROG(reset_received, const struct sock *sk)
 PROGRAM(tcp_send_reset)
 int reset_sent(__u64 *ctx)
 {
+	UNPREEMPTED;
 	const struct sock *sk = (void *)ctx[0];
 	__s32 reason = THIRD_ARGUMENT(ctx, tcp_send_reset, reason, -1);
 	const struct tcp_sock *tp;
@@ -419,6 +442,7 @@ int reset_sent(__u64 *ctx)
 PROGRAM(tcp_retransmit_skb)
 int retransmitted(__u64 *ctx)
 {
+	UNPREEMPTED;
 	const struct sock *sk = (void *)ctx[0];
 	const struct tcp_sock *tp;
 	struct life *life;
@@ -435,26 +459,60 @@ int retransmitted(__u64 *ctx)
 PROGRAM(tcp_retransmit_synack)
 int BPF_PROG(synack_retransmitted, const struct sock *listener, const struct request_sock *req)
 {
+	UNPREEMPTED;
 	if (has_started())
 		emit_request(ctx, listener, req);
 	return 0;
 }
 
-PROGRAM(sched_process_fork)
-int BPF_PROG(forked, const struct task_struct *parent, const struct task_struct *child)
+static __always_inline void on_fork(void *ctx, const struct task_struct *parent,
+				    const struct task_struct *child, bool is_copy)
 {
 	bool followed;
 
-	if (!has_started() || READ(child, pid) != READ(child, tgid)) /* that is a thread */
-		return 0;
+	if (!has_started() || is_done(FORK, child))
+		return;
+	if (is_copy)
+		COUNT(recovered_forks);
+	if (READ(child, pid) != READ(child, tgid)) /* that is a thread */
+		return;
 	followed = SETTING(follow_pid) && follow(parent, child);
 	emit_fork(ctx, parent, child, followed);
-	return 0;
 }
 
-PROGRAM(sched_process_exit)
-int BPF_PROG(exited, const struct task_struct *task)
+static __always_inline void on_exit(const struct task_struct *task, bool is_copy)
 {
+	if (!has_started() || is_done(EXIT, task))
+		return;
+	if (is_copy)
+		COUNT(recovered_exits);
 	unfollow(task);
-	return 0;
 }
+
+#define FORKED(name, is_copy)                                                            \
+	PROGRAM(sched_process_fork)                                                      \
+	int BPF_PROG(name, const struct task_struct *parent, const struct task_struct *child) \
+	{                                                                                \
+		UNPREEMPTED;                                                             \
+		on_fork(ctx, parent, child, is_copy);                                    \
+		return 0;                                                                \
+	}
+
+#define EXITED(name, is_copy)                                                            \
+	PROGRAM(sched_process_exit)                                                      \
+	int BPF_PROG(name, const struct task_struct *task)                               \
+	{                                                                                \
+		UNPREEMPTED;                                                             \
+		on_exit(task, is_copy);                                                  \
+		return 0;                                                                \
+	}
+
+FORKED(forked, 0)
+FORKED(forked_2nd, 1)
+FORKED(forked_3rd, 1)
+FORKED(forked_4th, 1)
+
+EXITED(exited, 0)
+EXITED(exited_2nd, 1)
+EXITED(exited_3rd, 1)
+EXITED(exited_4th, 1)

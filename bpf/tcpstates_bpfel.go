@@ -32,6 +32,8 @@ type TcpstatesCounts struct {
 	Lost           uint64
 	Recovered      uint64
 	Deferred       uint64
+	RecoveredForks uint64
+	RecoveredExits uint64
 	Gaps           uint64
 	UnsampledConns uint64
 	Unsampled      uint64
@@ -208,12 +210,19 @@ type TcpstatesSettings struct {
 	_               [1]byte
 }
 
+type TcpstatesWho struct {
+	_       structs.HostLayout
+	Address uint64
+	Start   uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	TcpstatesMapAcceptors            = "acceptors"
 	TcpstatesMapCounters             = "counters"
+	TcpstatesMapDone                 = "done"
 	TcpstatesMapEvents               = "events"
 	TcpstatesMapFollowed             = "followed"
 	TcpstatesMapFollowing            = "following"
@@ -225,9 +234,16 @@ const (
 	TcpstatesMapStarted              = "started"
 	TcpstatesProgAccepted            = "accepted"
 	TcpstatesProgBetween             = "between"
+	TcpstatesProgBetween2nd          = "between_2nd"
 	TcpstatesProgExited              = "exited"
+	TcpstatesProgExited2nd           = "exited_2nd"
+	TcpstatesProgExited3rd           = "exited_3rd"
+	TcpstatesProgExited4th           = "exited_4th"
 	TcpstatesProgFirst               = "first"
 	TcpstatesProgForked              = "forked"
+	TcpstatesProgForked2nd           = "forked_2nd"
+	TcpstatesProgForked3rd           = "forked_3rd"
+	TcpstatesProgForked4th           = "forked_4th"
 	TcpstatesProgReceived            = "received"
 	TcpstatesProgResetReceived       = "reset_received"
 	TcpstatesProgResetSent           = "reset_sent"
@@ -286,9 +302,16 @@ type TcpstatesSpecs struct {
 type TcpstatesProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd          *ebpf.ProgramSpec `ebpf:"between_2nd"`
 	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
+	Exited2nd           *ebpf.ProgramSpec `ebpf:"exited_2nd"`
+	Exited3rd           *ebpf.ProgramSpec `ebpf:"exited_3rd"`
+	Exited4th           *ebpf.ProgramSpec `ebpf:"exited_4th"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
+	Forked2nd           *ebpf.ProgramSpec `ebpf:"forked_2nd"`
+	Forked3rd           *ebpf.ProgramSpec `ebpf:"forked_3rd"`
+	Forked4th           *ebpf.ProgramSpec `ebpf:"forked_4th"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
 	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
@@ -304,6 +327,7 @@ type TcpstatesProgramSpecs struct {
 type TcpstatesMapSpecs struct {
 	Acceptors *ebpf.MapSpec `ebpf:"acceptors"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Done      *ebpf.MapSpec `ebpf:"done"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Followed  *ebpf.MapSpec `ebpf:"followed"`
 	Following *ebpf.MapSpec `ebpf:"following"`
@@ -348,6 +372,7 @@ func (o *TcpstatesObjects) Close() error {
 type TcpstatesMaps struct {
 	Acceptors *ebpf.Map `ebpf:"acceptors"`
 	Counters  *ebpf.Map `ebpf:"counters"`
+	Done      *ebpf.Map `ebpf:"done"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Followed  *ebpf.Map `ebpf:"followed"`
 	Following *ebpf.Map `ebpf:"following"`
@@ -363,6 +388,7 @@ func (m *TcpstatesMaps) Close() error {
 	return _TcpstatesClose(
 		m.Acceptors,
 		m.Counters,
+		m.Done,
 		m.Events,
 		m.Followed,
 		m.Following,
@@ -392,9 +418,16 @@ type TcpstatesVariables struct {
 type TcpstatesPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
+	Between2nd          *ebpf.Program `ebpf:"between_2nd"`
 	Exited              *ebpf.Program `ebpf:"exited"`
+	Exited2nd           *ebpf.Program `ebpf:"exited_2nd"`
+	Exited3rd           *ebpf.Program `ebpf:"exited_3rd"`
+	Exited4th           *ebpf.Program `ebpf:"exited_4th"`
 	First               *ebpf.Program `ebpf:"first"`
 	Forked              *ebpf.Program `ebpf:"forked"`
+	Forked2nd           *ebpf.Program `ebpf:"forked_2nd"`
+	Forked3rd           *ebpf.Program `ebpf:"forked_3rd"`
+	Forked4th           *ebpf.Program `ebpf:"forked_4th"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
 	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
@@ -408,9 +441,16 @@ func (p *TcpstatesPrograms) Close() error {
 	return _TcpstatesClose(
 		p.Accepted,
 		p.Between,
+		p.Between2nd,
 		p.Exited,
+		p.Exited2nd,
+		p.Exited3rd,
+		p.Exited4th,
 		p.First,
 		p.Forked,
+		p.Forked2nd,
+		p.Forked3rd,
+		p.Forked4th,
 		p.Received,
 		p.ResetReceived,
 		p.ResetSent,

@@ -36,6 +36,8 @@ type TcpstatesPerfCounts struct {
 	Lost           uint64
 	Recovered      uint64
 	Deferred       uint64
+	RecoveredForks uint64
+	RecoveredExits uint64
 	Gaps           uint64
 	UnsampledConns uint64
 	Unsampled      uint64
@@ -127,12 +129,19 @@ type TcpstatesPerfSettings struct {
 	_               [1]byte
 }
 
+type TcpstatesPerfWho struct {
+	_       structs.HostLayout
+	Address uint64
+	Start   uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	TcpstatesPerfMapAcceptors            = "acceptors"
 	TcpstatesPerfMapCounters             = "counters"
+	TcpstatesPerfMapDone                 = "done"
 	TcpstatesPerfMapEvents               = "events"
 	TcpstatesPerfMapFollowed             = "followed"
 	TcpstatesPerfMapFollowing            = "following"
@@ -144,9 +153,16 @@ const (
 	TcpstatesPerfMapStarted              = "started"
 	TcpstatesPerfProgAccepted            = "accepted"
 	TcpstatesPerfProgBetween             = "between"
+	TcpstatesPerfProgBetween2nd          = "between_2nd"
 	TcpstatesPerfProgExited              = "exited"
+	TcpstatesPerfProgExited2nd           = "exited_2nd"
+	TcpstatesPerfProgExited3rd           = "exited_3rd"
+	TcpstatesPerfProgExited4th           = "exited_4th"
 	TcpstatesPerfProgFirst               = "first"
 	TcpstatesPerfProgForked              = "forked"
+	TcpstatesPerfProgForked2nd           = "forked_2nd"
+	TcpstatesPerfProgForked3rd           = "forked_3rd"
+	TcpstatesPerfProgForked4th           = "forked_4th"
 	TcpstatesPerfProgReceived            = "received"
 	TcpstatesPerfProgResetReceived       = "reset_received"
 	TcpstatesPerfProgResetSent           = "reset_sent"
@@ -205,9 +221,16 @@ type TcpstatesPerfSpecs struct {
 type TcpstatesPerfProgramSpecs struct {
 	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
 	Between             *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd          *ebpf.ProgramSpec `ebpf:"between_2nd"`
 	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
+	Exited2nd           *ebpf.ProgramSpec `ebpf:"exited_2nd"`
+	Exited3rd           *ebpf.ProgramSpec `ebpf:"exited_3rd"`
+	Exited4th           *ebpf.ProgramSpec `ebpf:"exited_4th"`
 	First               *ebpf.ProgramSpec `ebpf:"first"`
 	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
+	Forked2nd           *ebpf.ProgramSpec `ebpf:"forked_2nd"`
+	Forked3rd           *ebpf.ProgramSpec `ebpf:"forked_3rd"`
+	Forked4th           *ebpf.ProgramSpec `ebpf:"forked_4th"`
 	Received            *ebpf.ProgramSpec `ebpf:"received"`
 	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
 	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
@@ -223,6 +246,7 @@ type TcpstatesPerfProgramSpecs struct {
 type TcpstatesPerfMapSpecs struct {
 	Acceptors *ebpf.MapSpec `ebpf:"acceptors"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Done      *ebpf.MapSpec `ebpf:"done"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Followed  *ebpf.MapSpec `ebpf:"followed"`
 	Following *ebpf.MapSpec `ebpf:"following"`
@@ -267,6 +291,7 @@ func (o *TcpstatesPerfObjects) Close() error {
 type TcpstatesPerfMaps struct {
 	Acceptors *ebpf.Map `ebpf:"acceptors"`
 	Counters  *ebpf.Map `ebpf:"counters"`
+	Done      *ebpf.Map `ebpf:"done"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Followed  *ebpf.Map `ebpf:"followed"`
 	Following *ebpf.Map `ebpf:"following"`
@@ -282,6 +307,7 @@ func (m *TcpstatesPerfMaps) Close() error {
 	return _TcpstatesPerfClose(
 		m.Acceptors,
 		m.Counters,
+		m.Done,
 		m.Events,
 		m.Followed,
 		m.Following,
@@ -311,9 +337,16 @@ type TcpstatesPerfVariables struct {
 type TcpstatesPerfPrograms struct {
 	Accepted            *ebpf.Program `ebpf:"accepted"`
 	Between             *ebpf.Program `ebpf:"between"`
+	Between2nd          *ebpf.Program `ebpf:"between_2nd"`
 	Exited              *ebpf.Program `ebpf:"exited"`
+	Exited2nd           *ebpf.Program `ebpf:"exited_2nd"`
+	Exited3rd           *ebpf.Program `ebpf:"exited_3rd"`
+	Exited4th           *ebpf.Program `ebpf:"exited_4th"`
 	First               *ebpf.Program `ebpf:"first"`
 	Forked              *ebpf.Program `ebpf:"forked"`
+	Forked2nd           *ebpf.Program `ebpf:"forked_2nd"`
+	Forked3rd           *ebpf.Program `ebpf:"forked_3rd"`
+	Forked4th           *ebpf.Program `ebpf:"forked_4th"`
 	Received            *ebpf.Program `ebpf:"received"`
 	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
 	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
@@ -327,9 +360,16 @@ func (p *TcpstatesPerfPrograms) Close() error {
 	return _TcpstatesPerfClose(
 		p.Accepted,
 		p.Between,
+		p.Between2nd,
 		p.Exited,
+		p.Exited2nd,
+		p.Exited3rd,
+		p.Exited4th,
 		p.First,
 		p.Forked,
+		p.Forked2nd,
+		p.Forked3rd,
+		p.Forked4th,
 		p.Received,
 		p.ResetReceived,
 		p.ResetSent,

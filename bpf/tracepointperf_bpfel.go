@@ -19,6 +19,8 @@ type TracepointPerfCounts struct {
 	Lost           uint64
 	Recovered      uint64
 	Deferred       uint64
+	RecoveredForks uint64
+	RecoveredExits uint64
 	Gaps           uint64
 	UnsampledConns uint64
 	Unsampled      uint64

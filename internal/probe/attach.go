@@ -23,11 +23,13 @@ func (t *Tracer) attach() error {
 		}
 	}
 	for _, aux := range auxiliary {
-		if t.objects.Programs[aux.program] == nil {
-			continue
-		}
-		if err := t.choice.backend.attach(t, aux.program, aux.tracepoint); err != nil {
-			return err
+		for _, name := range copiesOf(aux.program) {
+			if t.objects.Programs[name] == nil {
+				continue
+			}
+			if err := t.choice.backend.attach(t, name, aux.tracepoint); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ var backends = []*backend{
 		needs:    []feature.ID{feature.BTF, feature.TpBTF, feature.SocketStorage, feature.SocketCookie},
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadTcpstates, bpf.LoadTcpstatesPerf},
 		attach:   (*Tracer).attachTyped,
-		programs: []string{"first", "between", "twin"},
+		programs: []string{"first", "between", "between_2nd", "twin"},
 		knows:    Knows{Sockets: true, Facts: true, Forks: true},
 	},
 	{
@@ -78,7 +78,7 @@ var backends = []*backend{
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadPortable, bpf.LoadPortablePerf},
 		attach:   (*Tracer).attachTyped,
 		prepare:  makeTyped,
-		programs: []string{"first", "between", "twin"},
+		programs: []string{"first", "between", "between_2nd", "twin"},
 		knows:    Knows{Facts: true, Forks: true, Less: lessOfSockets},
 	},
 	{
@@ -86,7 +86,7 @@ var backends = []*backend{
 		needs:    []feature.ID{feature.BTF, feature.RawTp},
 		specs:    [2]func() (*ebpf.CollectionSpec, error){bpf.LoadPortable, bpf.LoadPortablePerf},
 		attach:   (*Tracer).attachRaw,
-		programs: []string{"first", "between", "twin"},
+		programs: []string{"first", "between", "between_2nd", "twin"},
 		knows:    Knows{Facts: true, Forks: true, Less: lessOfSockets},
 	},
 	{

@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -45,21 +44,17 @@ func (t *Tracer) mayTellMore() bool {
 // set. A process counts from its fork to the end of its last thread; it closes its
 // sockets after that.
 func (t *Tracer) Followed() (alive, failed uint64, err error) {
-	// Of the programs that count, which are there when something is followed.
-	forked, exited := t.objects.Programs["forked"], t.objects.Programs["exited"]
-	if exited == nil {
+	if t.objects.Programs["exited"] == nil {
 		return 0, 0, nil
 	}
 	var f bpf.TcpstatesFollowing
 	if err := t.objects.Maps["following"].Lookup(uint32(0), &f); err != nil {
 		return 0, 0, fmt.Errorf("count the processes that are followed: %w", err)
 	}
-	// A task that is preempted in a program, as since Linux 7.0, keeps the next on its
-	// CPU from being seen.
-	forks, forkErr := forked.Stats()
-	exits, exitErr := exited.Stats()
-	if err := errors.Join(forkErr, exitErr); err != nil {
-		return 0, 0, fmt.Errorf("read the statistics of the programs that follow processes: %w", err)
+	counts, err := t.counts()
+	if err != nil {
+		return 0, 0, err
 	}
-	return f.Alive, f.Failed + forks.RecursionMisses + exits.RecursionMisses, nil
+	unseen, err := t.unseen(t.first(), &counts)
+	return f.Alive, f.Failed + unseen.forks + unseen.exits, err
 }

@@ -87,7 +87,7 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 	if err := set(spec, &o, &settings); err != nil {
 		return err
 	}
-	if t.objects, err = ebpf.NewCollectionWithOptions(spec, collection); err != nil {
+	if t.objects, err = create(spec, collection); err != nil {
 		return fmt.Errorf("load the programs: %w", err)
 	}
 	if err := t.fillMaps(&filters, &settings); err != nil {
@@ -102,11 +102,13 @@ func (t *Tracer) load(list *feature.List, o Options) error {
 func leaveOut(spec *ebpf.CollectionSpec, list *feature.List, o *Options) {
 	for _, aux := range auxiliary {
 		if !aux.wanted(o) || list.Ask(aux.needs).Answer == feature.No {
-			delete(spec.Programs, aux.program)
+			for _, name := range copiesOf(aux.program) {
+				delete(spec.Programs, name)
+			}
 		}
 	}
 	if !preemptsPrograms() {
-		delete(spec.Programs, "between")
+		leaveOutCopies(spec)
 	}
 }
 
@@ -118,11 +120,6 @@ func fit(spec *ebpf.CollectionSpec, list *feature.List, o *Options, settings *bp
 		spec.Maps["acceptors"].MaxEntries = 1 // else it takes megabytes for nothing
 	}
 }
-
-// preemptsPrograms tells whether the kernel lets a task be preempted in a program
-// on a tracepoint, as since Linux 7.0 (__DECLARE_TRACE takes SRCU for readers and
-// no longer disables preemption).
-func preemptsPrograms() bool { return !feature.OlderThan(7, 0) }
 
 // settingsOf are the programs' settings, as far as the options say.
 func settingsOf(o *Options) bpf.TcpstatesSettings {

@@ -20,10 +20,17 @@ type programs struct {
 	// program without a word.
 	links []link.Link
 
-	// How often the kernel had not run the first program when the trace began,
-	// and when it ended: nil until then.
-	missesBefore uint64
-	missesAtEnd  atomic.Pointer[uint64]
+	// What the kernel had not run programs for when the trace began, and when it
+	// ended: nil until then.
+	missesBefore misses
+	missesAtEnd  atomic.Pointer[misses]
+}
+
+// misses is how often the kernel has not run programs.
+type misses struct {
+	first          uint64 // the first on the tracepoint of transitions
+	forked, exited uint64 // those of processes
+	others         uint64 // those that tell of something else, which have no copies
 }
 
 // attachTyped attaches a program whose type says to which tracepoint.
@@ -84,17 +91,29 @@ func (p *programs) end(first string, canBe bool) {
 // setStarted has the programs trace (1) or not (0).
 func (p *programs) setStarted(is uint32) error { return p.objects.Maps["started"].Put(uint32(0), is) }
 
-// misses is how often the kernel did not run the first program, until the trace
-// ended.
-func (p *programs) misses(first string) (uint64, error) {
+// misses counts them until the trace ended.
+func (p *programs) misses(first string) (m misses, err error) {
 	if atEnd := p.missesAtEnd.Load(); atEnd != nil {
 		return *atEnd, nil
 	}
-	stats, err := p.objects.Programs[first].Stats()
-	if err != nil {
-		return 0, fmt.Errorf("read the programs' statistics: %w", err)
+	for _, each := range []struct {
+		program string
+		n       *uint64
+	}{
+		{first, &m.first}, {"forked", &m.forked}, {"exited", &m.exited}, {"reset_received", &m.others},
+		{"reset_sent", &m.others}, {"retransmitted", &m.others}, {"synack_retransmitted", &m.others},
+	} {
+		program := p.objects.Programs[each.program]
+		if program == nil {
+			continue
+		}
+		stats, err := program.Stats()
+		if err != nil {
+			return m, fmt.Errorf("read the programs' statistics: %w", err)
+		}
+		*each.n += stats.RecursionMisses
 	}
-	return stats.RecursionMisses, nil
+	return m, nil
 }
 
 // counts is the sum of the programs' counters over the CPUs. It may be called from any
@@ -109,6 +128,8 @@ func (p *programs) counts() (sum bpf.TcpstatesCounts, err error) {
 		sum.Lost += c.Lost
 		sum.Recovered += c.Recovered
 		sum.Deferred += c.Deferred
+		sum.RecoveredForks += c.RecoveredForks
+		sum.RecoveredExits += c.RecoveredExits
 		sum.Gaps += c.Gaps
 		sum.Unsampled += c.Unsampled
 		sum.UnsampledConns += c.UnsampledConns
@@ -116,23 +137,34 @@ func (p *programs) counts() (sum bpf.TcpstatesCounts, err error) {
 	return sum, nil
 }
 
+// unseen is of what none of the programs was run.
+type unseen struct{ transitions, forks, exits, others uint64 }
+
+// unseen finds it: what the first of several did not handle, a later one did, or nobody.
+func (p *programs) unseen(first string, c *bpf.TcpstatesCounts) (unseen, error) {
+	now, err := p.misses(first)
+	before := &p.missesBefore
+	return unseen{
+		transitions: beyond(now.first-before.first+c.Deferred, c.Recovered),
+		forks:       beyond(now.forked-before.forked, c.RecoveredForks),
+		exits:       beyond(now.exited-before.exited, c.RecoveredExits),
+		others:      now.others - before.others,
+	}, err
+}
+
+// beyond is how much more n is than m.
+func beyond(n, m uint64) uint64 { return max(n, m) - m }
+
 // totals is the account as far as the programs know it; it is exact after end.
 func (p *programs) totals(first string) (Totals, error) {
 	c, err := p.counts()
 	if err != nil {
 		return Totals{}, err
 	}
-	misses, err := p.misses(first)
-	if err != nil {
-		return Totals{}, err
-	}
-	totals := Totals{
+	unseen, err := p.unseen(first, &c)
+	return Totals{
 		Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps,
+		Missed:    unseen.transitions + unseen.forks + unseen.others,
 		Unsampled: c.Unsampled, UnsampledConns: c.UnsampledConns,
-	}
-	// What the first did not handle, a later one did, or nobody.
-	if unhandled := misses - p.missesBefore + c.Deferred; unhandled > c.Recovered {
-		totals.Missed = unhandled - c.Recovered
-	}
-	return totals, nil
+	}, err
 }

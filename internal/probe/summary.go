@@ -72,7 +72,7 @@ type Ended struct {
 
 // summaryPrograms are the programs in the order in which they are attached, which
 // those of transitions rely on.
-var summaryPrograms = []string{"first", "between", "twin", "reset_received", "reset_sent"}
+var summaryPrograms = []string{"first", "between", "between_2nd", "twin", "reset_received", "reset_sent"}
 
 // LoadSummary loads the programs. They take the best backend; of the options count
 // Filter, PIDNamespace and TypesFile. They need Linux 6.1. An error of what the machine lacks is a
@@ -144,7 +144,7 @@ func (s *Summary) load(list *feature.List, full *backend, o Options) error {
 		return fmt.Errorf("set the constants of the programs: %w", err)
 	}
 	options := ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{KernelTypes: kernel}, Cache: list.Cache()}
-	if s.objects, err = ebpf.NewCollectionWithOptions(spec, options); err != nil {
+	if s.objects, err = create(spec, options); err != nil {
 		return fmt.Errorf("load the programs: %w", err)
 	}
 	if err := filters.fill(s.objects.Maps); err != nil {

@@ -6,7 +6,8 @@ type Totals struct {
 	Emitted uint64
 	// Lost records found it full.
 	Lost uint64
-	// Missed transitions were seen by none of the programs on their tracepoint.
+	// Missed transitions, resets, retransmissions and forks were seen by none of the
+	// programs on their tracepoints.
 	Missed uint64
 	// MissedUnknown says that the kernel does not count them.
 	MissedUnknown bool
