@@ -40,6 +40,10 @@ func BenchmarkKernel(b *testing.B) {
 			})
 		}
 	}
+	b.Run("as since Linux 7.0", func(b *testing.B) {
+		asSinceLinux7(b)
+		benchmarkKernel(b, Options{})
+	})
 }
 
 func benchmarkKernel(b *testing.B, o Options) {

@@ -13,7 +13,7 @@ import (
 )
 
 // asSinceLinux7 has the test trace as on a kernel that preempts tasks in programs.
-func asSinceLinux7(t *testing.T) {
+func asSinceLinux7(t testing.TB) {
 	t.Helper()
 	before := preemptsPrograms
 	preemptsPrograms = func() bool { return true }
