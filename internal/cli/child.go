@@ -25,7 +25,7 @@ type child struct {
 	setup   time.Duration // that this has taken
 
 	source  tracer
-	quiet   quiet
+	quiet   *quiet
 	done    chan struct{} // the command has ended, or never was, and nobody looks after it
 	over    chan struct{} // the trace is
 	left    sync.Once

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"tcpstates/internal/kerneltest"
 )
@@ -184,4 +186,55 @@ func TestExecKeepsARecordingOfAFailure(t *testing.T) {
 	if exit == nil || exit.ExitCode() != exitRuleFailed || !strings.Contains(string(out), "\nok      len(conns) == 1\n") {
 		t.Errorf("the replay: %v: %s", err, out)
 	}
+}
+
+// TestExecAwaitsWhatIsNotShownYet has the server close half a second after the command
+// has ended: what the filters hold, or leave out, is waited for like everything else, and
+// what has closed already is not.
+func TestExecAwaitsWhatIsNotShownYet(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	var late, prompt string
+	ns.Do(t, func() { late, prompt = closer(t, 500*time.Millisecond), closer(t, 0) })
+	const linger = 2 * time.Minute
+	for _, test := range []struct {
+		address string
+		flags   []string
+	}{
+		{late, nil},
+		{late, []string{"--reason", "finished"}},
+		{late, []string{"--where", `newstate == "TIME_WAIT"`}},
+		{late, []string{"--transition", "FIN_WAIT2>TIME_WAIT"}},
+		{late, []string{"--state", "time-wait"}},
+		{prompt, []string{"--where", `newstate == "ESTABLISHED"`}},
+	} {
+		t.Run(strings.Join(test.flags, " "), func(t *testing.T) {
+			flags := append([]string{"--linger", linger.String(), "--expect", "len(conns) == 1"}, test.flags...)
+			began := time.Now()
+			e := execIn(t, ns, flags, "bash", "-c", "exec 3<>/dev/tcp/"+strings.Replace(test.address, ":", "/", 1))
+			if e.code != 0 {
+				t.Errorf("exit code %d: %s", e.code, e.stderr)
+			}
+			if took := time.Since(began); took > linger {
+				t.Errorf("it has taken %v", took)
+			}
+		})
+	}
+}
+
+// closer closes each connection so long after its client has.
+func closer(t *testing.T, delay time.Duration) (address string) {
+	l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, c)
+			time.AfterFunc(delay, func() { c.Close() })
+		}
+	}()
+	return l.Addr().String()
 }

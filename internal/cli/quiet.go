@@ -6,31 +6,33 @@ import (
 	"syscall"
 
 	"tcpstates/internal/event"
+	"tcpstates/internal/filter"
 	"tcpstates/internal/pipeline"
 )
 
-// quiet is the stage that notices when no socket that is shown is open any more. What is
-// in TIME_WAIT is not.
+// quiet is the stage that notices when no socket of the command is open any more, whatever
+// is shown of it. What is in TIME_WAIT is not. It stands before the filters.
 type quiet struct {
+	mine   *filter.Stage // lets pass what is the command's
 	open   map[uint64]struct{}
-	wanted *atomic.Uint64 // ktime from when on that is asked for; zero: it is not
+	wanted atomic.Uint64 // ktime from when on that is asked for; zero: it is not
 	come   chan struct{}
 }
 
-func newQuiet() quiet {
-	return quiet{open: map[uint64]struct{}{}, wanted: new(atomic.Uint64), come: make(chan struct{}, 1)}
+func newQuiet() *quiet {
+	return &quiet{open: map[uint64]struct{}{}, come: make(chan struct{}, 1)}
+}
+
+// watch has it watch the command's sockets, as the options say.
+func (q *quiet) watch(o filter.StageOptions) {
+	var set filter.Set
+	set.Follow()
+	q.mine = set.NewStage(o)
 }
 
 // Apply implements pipeline.Stage.
-func (q quiet) Apply(e *event.Event, next func(*event.Event) error) error {
-	if e.Kind == event.KindTransition {
-		switch e.NewState {
-		case event.Close, event.TimeWait:
-			delete(q.open, e.Socket())
-		default:
-			q.open[e.Socket()] = struct{}{}
-		}
-	}
+func (q *quiet) Apply(e *event.Event, next func(*event.Event) error) error {
+	_ = q.mine.Apply(e, q.note) // whose error is that of note
 	if from := q.wanted.Load(); from > 0 && e.Ktime >= from && len(q.open) == 0 {
 		select {
 		case q.come <- struct{}{}:
@@ -38,6 +40,20 @@ func (q quiet) Apply(e *event.Event, next func(*event.Event) error) error {
 		}
 	}
 	return next(e)
+}
+
+// note notes what becomes of a socket. It has no error.
+func (q *quiet) note(e *event.Event) error {
+	if e.Kind != event.KindTransition {
+		return nil
+	}
+	switch e.NewState {
+	case event.Close, event.TimeWait:
+		delete(q.open, e.Socket())
+	default:
+		q.open[e.Socket()] = struct{}{}
+	}
+	return nil
 }
 
 // patient is a sink of which an error does not end the run: a command runs on, and rules

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -68,7 +69,8 @@ func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags 
 	r.way = a.newWay(from, before, &flags.viewFlags, show, target.sink, source.Knows().Owners)
 	r.recorder.watch(r.way)
 	if r.child != nil {
-		r.way.stages = append(r.way.stages, r.child.quiet)
+		r.child.quiet.watch(r.way.filterOptions)
+		r.way.stages = slices.Insert(r.way.stages, r.way.filterAt, pipeline.Stage(r.child.quiet))
 	}
 	if r.child != nil || r.way.judge != nil {
 		r.patient = &patient{Sink: r.way.sink}

@@ -25,6 +25,11 @@ type way struct {
 	filter  *filter.Stage // nil if everything is wanted
 	judge   *expect.Judge // nil if nothing is expected
 	summer  *summarizer   // nil if no summary is wanted
+
+	// filterAt is the index of the first stage that does not see all, and
+	// filterOptions are of such.
+	filterAt      int
+	filterOptions filter.StageOptions
 }
 
 // newWay joins the stages that are needed. Those before come first: they see what
@@ -39,10 +44,12 @@ func (a *app) newWay(source pipeline.Source, before []pipeline.Stage, flags *vie
 		w.tracker.Wholes = show.subject == output.OfConns || show.summary || show.ends != nil || !flags.set.IsEmpty() || len(flags.rules) > 0
 		w.stages = append(w.stages, withPlaces(w.tracker, show.places)...)
 	}
+	w.filterAt = len(w.stages)
+	w.filterOptions = filter.StageOptions{
+		OwnersChange: ownersChange, Whole: w.tracker != nil, MaxConns: int(flags.maxConns),
+	}
 	if !flags.set.IsEmpty() {
-		w.filter = flags.set.NewStage(filter.StageOptions{
-			OwnersChange: ownersChange, Whole: w.tracker != nil, MaxConns: int(flags.maxConns),
-		})
+		w.filter = flags.set.NewStage(w.filterOptions)
 		w.stages = append(w.stages, w.filter)
 	}
 	if len(flags.where) > 0 {
