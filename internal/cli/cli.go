@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"tcpstates/internal/event"
 	"tcpstates/internal/feature"
@@ -75,6 +76,8 @@ type app struct {
 	clock       *clock
 	// exit is os.Exit.
 	exit func(code int)
+	// patience is how long the last events may wait for who reads the output.
+	patience time.Duration
 	// sockets is snapshot.List.
 	sockets func(snapshot.ListOptions) (snapshot.Listing, error)
 	// minisocks makes a snapshot.Minisocks.
@@ -124,6 +127,7 @@ func Main() int {
 		loadSummary:    func(o probe.Options) (kernelCounter, error) { return asCounter(probe.LoadSummary(o)) },
 		clock:          newClock(),
 		exit:           os.Exit,
+		patience:       3 * time.Second,
 		sockets:        snapshot.List,
 		minisocks:      func() minisock.Lister { return &snapshot.Minisocks{} },
 		processes:      snapshot.Processes,

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -120,6 +122,7 @@ type fake struct {
 	// loadSummary is that of app.
 	loadSummary func(probe.Options) (kernelCounter, error)
 	dropErr     error
+	patience    time.Duration // that of app; zero: a long one
 }
 
 func (f *fake) become(u privilege.User) error {
@@ -211,6 +214,8 @@ func runCommand(t *testing.T, f *fake, stdout io.Writer, args ...string) (code i
 		sockets:        func(snapshot.ListOptions) (snapshot.Listing, error) { return snapshot.Listing{Sockets: f.sockets}, nil },
 		open:           func(o probe.Options) (tracer, seeder, error) { f.options = o; return f, f.seed, nil },
 		loadSummary:    f.loadSummary,
+		patience:       cmp.Or(f.patience, time.Minute),
+		exit:           func(code int) { t.Errorf("it gives up, with exit code %d: %s", code, &said.text) },
 	}
 	ctx := t.Context()
 	if f.interrupted {

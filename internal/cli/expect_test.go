@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"tcpstates/internal/probe"
 )
@@ -57,6 +58,23 @@ func TestExpectLive(t *testing.T) {
 		if code, said := runCommand(t, &fake{}, &out, "replay", file, "-o", "csv", "--expect", holds); code != exitDone && test.f.totals == (probe.Totals{}) {
 			t.Errorf("%v: the replay: exit code %d: %s", test.args, code, said)
 		}
+	}
+}
+
+// TestRulesMayTakeTheirTime: that they are judged for longer than an output may be stuck
+// is no reason to give up.
+func TestRulesMayTakeTheirTime(t *testing.T) {
+	const slow = "all(conns, count(conns, any(conns, .lport == 1)) == 0)"
+	f := &fake{patience: 100 * time.Millisecond}
+	for i := range 200 {
+		for _, e := range scenario(t, "refused") {
+			e.Cookie, e.SkAddr = uint64(i+1), uint64(i+1)
+			f.events = append(f.events, e)
+		}
+	}
+	code, said := runCommand(t, f, io.Discard, "--duration", "1ms", "-o", "csv", "--expect", slow)
+	if code != exitDone || !strings.Contains(said, "ok      "+slow) {
+		t.Errorf("exit code %d: %s", code, said)
 	}
 }
 

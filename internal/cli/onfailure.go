@@ -28,10 +28,14 @@ func (f *liveFlags) checkOnFailure() error {
 	return nil
 }
 
+// keepsFailure tells whether the recorder writes at the end alone, into a file, if
+// something is not as expected.
+func (r *recorder) keepsFailure() bool { return r != nil && r.onVerdict }
+
 // heed has a recorder in case of a failure keep what it has if something is not as
 // expected.
 func (r *recorder) heed(v *verdict) {
-	if r != nil && r.onVerdict && v != nil && v.err != nil {
+	if r.keepsFailure() && v != nil && v.err != nil {
 		r.failed = ktime()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,9 +35,10 @@ type run struct {
 	flood   *flood // nil if nobody fears one
 	target  *target
 	way     *way
-	unkept  error    // why the recording of a failure could not be written
-	patient *patient // nil where an output that takes nothing ends the trace
-	verdict *verdict // when the trace has ended; nil if nothing was asked
+	unkept  error         // why the recording of a failure could not be written
+	patient *patient      // nil where an output that takes nothing ends the trace
+	verdict *verdict      // when the trace has ended; nil if nothing was asked
+	works   atomic.Uint64 // what was begun and what was done of atWork: it is odd meanwhile
 }
 
 func (a *app) newRun(source tracer, seed seeder, processes []event.Event, flags *traceFlags, show show, target *target, with company, flood *flood) *run {
@@ -169,12 +171,11 @@ func (r *run) pump(ctx context.Context, start event.Start) (stop event.Stop, err
 		stop.Unfollowed = r.rest.Skipped()
 	}
 	stop.Wall = r.clock.Now()
-	r.conclude(start, stop)
-	if err := r.recorder.stop(stop); err != nil {
-		if !r.recorder.onVerdict {
-			return stop, err
-		}
-		r.unkept = err // what was judged stands all the same
+	r.atWork(func() { r.conclude(start, stop) })
+	if r.recorder.keepsFailure() {
+		r.atWork(func() { r.unkept = r.recorder.stop(stop) }) // what was judged stands all the same
+	} else if err := r.recorder.stop(stop); err != nil {
+		return stop, err
 	}
 	r.way.account(&stop)
 	r.flags.notef(r.app, "%d records through the buffer, %d recovered by a later program; %d connections are still followed",
@@ -202,27 +203,35 @@ func (r *run) conclude(start event.Start, stop event.Stop, more ...string) {
 	r.recorder.heed(r.verdict)
 }
 
-// patience is how long the last events may wait for who reads the output.
-const patience = 3 * time.Second
-
 // giveUpWhenStuck ends the process when the trace is over and the output takes
-// nothing any more: a write that waits cannot be called back.
+// nothing any more: a write that waits cannot be called back. That rules take their time
+// to be judged is something else.
 func (r *run) giveUpWhenStuck(done <-chan struct{}) {
-	for taken := r.target.taken.Load(); ; {
+	for before := r.progress(); ; {
 		select {
 		case <-done:
 			return
-		case <-time.After(patience):
+		case <-time.After(r.patience):
 		}
-		now := r.target.taken.Load()
-		if now == taken {
+		now := r.progress()
+		if now == before && r.works.Load()%2 == 0 {
 			r.tellBriefly("tcpstates: nobody reads the output: the last events are not in it\n")
 			_, err := r.child.outcome()
 			r.exit(exitCode(err)) // without a command, or if it has succeeded, as for any other error
 			return
 		}
-		taken = now
+		before = now
 	}
+}
+
+// progress grows with what the output takes, and with the work that was done.
+func (r *run) progress() uint64 { return r.target.taken.Load() + r.works.Load() }
+
+// atWork does what takes its time and waits for no reader.
+func (r *run) atWork(do func()) {
+	r.works.Add(1)
+	defer r.works.Add(1)
+	do()
 }
 
 // tellBriefly tells the user something, and waits for nobody who does not read that either.
