@@ -1,5 +1,7 @@
 package event
 
+import "slices"
+
 // Errno is a number of errno as sockets of Linux have it, on any machine: that
 // of a recording's host is none of its business. The numbers are those of amd64
 // and arm64 (include/uapi/asm-generic/errno-base.h, errno.h). Zero is none.
@@ -38,3 +40,11 @@ var errnoNames = [...]string{
 
 // Name is the error's name, such as "ECONNRESET"; empty if it has none here.
 func (e Errno) Name() string { return nameOf(errnoNames[:], e) }
+
+// ErrnoNames are the names that there are, by their numbers.
+func ErrnoNames() []string { return named(errnoNames[:]) }
+
+// named are the names that are not empty.
+func named(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
+}

@@ -14,3 +14,6 @@ var signalNames = [...]string{
 // Name is the signal's name, such as "SIGKILL"; empty if it has none, as those
 // that are for a program's own use (signal(7)).
 func (s Signal) Name() string { return nameOf(signalNames[:], s) }
+
+// SignalNames are the names that there are, by their numbers.
+func SignalNames() []string { return named(signalNames[:]) }

@@ -9,6 +9,9 @@ import (
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/checker/nature"
 	"github.com/expr-lang/expr/file"
+
+	"tcpstates/internal/column"
+	"tcpstates/internal/query"
 )
 
 // checker finds what would make a rule hold, or not, for another reason than was meant:
@@ -38,6 +41,7 @@ func (c *checker) Visit(node *ast.Node) {
 		if n.Operator == "in" && isConn(n.Right) {
 			c.fail(n.Right, "a connection is no list")
 		}
+		c.path(n)
 	}
 }
 
@@ -91,6 +95,9 @@ func (c *checker) member(n *ast.MemberNode) {
 // builtin checks that a connection is not taken to pieces: it has only what is asked for
 // by name.
 func (c *checker) builtin(n *ast.BuiltinNode) {
+	if n.Name == "count" && len(n.Arguments) == 1 && c.hasConns(n.Arguments[0]) {
+		c.fail(n, "count takes what is counted, as count(%s, .failed) does: all are len(%[1]s)", c.texts[n.Arguments[0]])
+	}
 	for _, argument := range n.Arguments {
 		if isConn(argument) {
 			c.fail(argument, "%s does not take a connection, but a field of one", n.Name)
@@ -98,9 +105,35 @@ func (c *checker) builtin(n *ast.BuiltinNode) {
 	}
 }
 
+// path checks the states that a path is compared with.
+func (c *checker) path(n *ast.BinaryNode) {
+	call, ok := n.Left.(*ast.CallNode)
+	if !ok || call.Callee.String() != "path" {
+		return
+	}
+	text, ok := n.Right.(*ast.StringNode)
+	if !ok || n.Operator == "matches" {
+		return
+	}
+	states := query.Find(column.NewState.Name).Words
+	for _, word := range strings.Fields(text.Value) {
+		// The first and the last may be parts of their names.
+		if !slices.ContainsFunc(states, func(state string) bool { return strings.Contains(state, word) }) {
+			c.fail(text, "there is no state %s in a path: there are %s", strconv.Quote(word), strings.Join(states, ", "))
+		}
+	}
+}
+
+// hasConns tells whether a node is a list of connections.
+func (c *checker) hasConns(node ast.Node) bool {
+	element := node.Nature().Elem(&c.cache)
+	return isOfConn(&element)
+}
+
 // isConn tells whether a node is a connection.
-func isConn(node ast.Node) bool {
-	is := node.Nature()
+func isConn(node ast.Node) bool { return isOfConn(node.Nature()) }
+
+func isOfConn(is *nature.Nature) bool {
 	if is.TypeData == nil {
 		return false
 	}

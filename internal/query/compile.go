@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,6 +98,12 @@ func (c *checker) Visit(node *ast.Node) {
 		return
 	}
 	switch binary.Operator {
+	case "??":
+		if fieldOf(binary.Left) != nil {
+			c.fail(binary.Left, "%s is never nil: write known(%[1]s) ? %[1]s : %s", binary.Left, binary.Right)
+		}
+	case "contains", "startsWith", "endsWith", "matches":
+		c.checkPart(binary)
 	case "==", "!=":
 		c.check(binary.Left, binary.Right)
 		c.check(binary.Right, binary.Left)
@@ -120,9 +127,34 @@ func (c *checker) check(field, value ast.Node) {
 	case *ast.NilNode:
 		c.fail(value, "%s is never nil: write known(%[1]s) or not known(%[1]s)", field)
 	case *ast.StringNode:
-		if f.Words != nil && v.Value != "" && !slices.Contains(f.Words, v.Value) {
-			c.fail(value, "%s is never %s: it can be %s", field, strconv.Quote(v.Value), strings.Join(f.Words, ", "))
+		if v.Value != "" && !f.canBe(v.Value) {
+			c.fail(value, "%s is never %s: %s", field, strconv.Quote(v.Value), f.offer(v.Value))
 		}
+	}
+}
+
+// finds are the operators that look for a part of a text, and tell whether it is there.
+var finds = map[string]func(text, part string) bool{
+	"contains":   strings.Contains,
+	"startsWith": strings.HasPrefix,
+	"endsWith":   strings.HasSuffix,
+	"matches": func(text, pattern string) bool {
+		found, err := regexp.MatchString(pattern, text)
+		return found || err != nil // which the compiler tells
+	},
+}
+
+// checkPart checks what a constant is looked for in, if that is a field: one of its
+// words must have it.
+func (c *checker) checkPart(n *ast.BinaryNode) {
+	f := fieldOf(n.Left)
+	part, isConstant := n.Right.(*ast.StringNode)
+	if f == nil || f.Words == nil || f.numbered || !isConstant {
+		return
+	}
+	finds := func(word string) bool { return finds[n.Operator](word, part.Value) }
+	if !finds("") && !slices.ContainsFunc(f.Words, finds) {
+		c.fail(part, "%s never is what %s %s: %s", n.Left, n.Operator, strconv.Quote(part.Value), f.offer(part.Value))
 	}
 }
 

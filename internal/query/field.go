@@ -5,7 +5,9 @@ package query
 
 import (
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/expr-lang/expr/types"
 
@@ -32,6 +34,8 @@ type Field struct {
 	Kind Kind
 	// Words are all that a Text can be; nil: anything.
 	Words []string
+	// numbered says that it can be a number as well, of what has no word.
+	numbered bool
 	// zero says that a number that is not told stands for 0.
 	zero   bool
 	column *column.Column
@@ -53,6 +57,8 @@ func fields() []Field {
 		}
 		f := Field{Name: c.Name, Kind: Text, Words: words[c.Name], column: c, groups: groups}
 		switch c.Name {
+		case column.Errno.Name, column.SoftErrno.Name, column.Signal.Name:
+			f.numbered = true
 		case column.Derived.Name:
 			f.Kind = Truth
 		case column.SynRetransmits.Name, column.Retransmits.Name:
@@ -89,6 +95,11 @@ var words = map[string][]string{
 	column.Source.Name:   event.Names[event.Source](),
 	column.Type.Name:     event.Names[event.Kind](),
 	column.Proto.Name:    {"tcp", "udp"},
+	// Of an end, or of a loss.
+	column.Cause.Name:     append(event.Names[event.Cause](), event.Names[event.Loss]()...),
+	column.Errno.Name:     event.ErrnoNames(),
+	column.SoftErrno.Name: event.ErrnoNames(),
+	column.Signal.Name:    event.SignalNames(),
 }
 
 var states = func() (all []string) {
@@ -124,6 +135,27 @@ func Types() types.Map {
 		all[Fields[i].Name] = Fields[i].Type()
 	}
 	return all
+}
+
+// canBe tells whether the field can be this text.
+func (f *Field) canBe(text string) bool {
+	if f.Words == nil || slices.Contains(f.Words, text) {
+		return true
+	}
+	_, err := strconv.ParseUint(text[strings.LastIndexByte(text, ' ')+1:], 10, 16)
+	return f.numbered && err == nil
+}
+
+// offer says what a field can be that was thought to be something else. There are too
+// many names of numbers to say them all.
+func (f *Field) offer(text string) string {
+	if !f.numbered {
+		return "it can be " + strings.Join(f.Words, ", ")
+	}
+	if near := nearest(text, f.Words); near != "" {
+		return "it can be " + near
+	}
+	return "it has names such as " + strings.Join(f.Words[:3], ", ")
 }
 
 // Of tells whether events of one of the groups can have a value.

@@ -91,6 +91,13 @@ func TestWhatIsNoExpression(t *testing.T) {
 		`reason in ["refused", "rst"]`:           `at character 23 of 28: reason is never "rst": `,
 		`"LISTENING" != newstate`:                `at character 1 of 23: newstate is never "LISTENING": it can be ESTABLISHED, `,
 		`connect_ms == nil`:                      "at character 15 of 17: connect_ms is never nil: write known(connect_ms)",
+		`(connect_ms ?? 5) > 1`:                  "at character 2 of 21: connect_ms is never nil: write known(connect_ms) ? connect_ms : ",
+		`reason contains "refussed"`:             `at character 17 of 26: reason never is what contains "refussed": it can be finished, `,
+		`reason matches "^reffed"`:               `at character 16 of 24: reason never is what matches "^reffed": it can be finished, `,
+		`not (newstate startsWith "FIN-")`:       `at character 26 of 32: newstate never is what startsWith "FIN-": `,
+		`errno == "ECONNREFUSSED"`:               `at character 10 of 24: errno is never "ECONNREFUSSED": it can be ECONNREFUSED`,
+		`signal == "KILL"`:                       `at character 11 of 16: signal is never "KILL": it has names such as SIGHUP, SIGINT, SIGQUIT`,
+		`cause == "lingr 0"`:                     `at character 10 of 18: cause is never "lingr 0": it can be unread data, linger 0, `,
 		`é == 1 || foo == 2`:                     `at character 1 of 18: "é" is not there`,
 		`$env["rport"] == 5432`:                  `at character 1 of 21: "$env" is not there: there are type, `,
 		strings.Repeat("!", maxNodes) + "failed": "at character ",
@@ -98,6 +105,18 @@ func TestWhatIsNoExpression(t *testing.T) {
 	} {
 		if _, err := NewWhere(text); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%.40s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestWordsThatAFieldCanBe(t *testing.T) {
+	for _, text := range []string{
+		`reason contains "reset"`, `reason matches "^re(fused|set)"`, `not (reason endsWith "closed")`, `reason == ""`,
+		`errno == "ECONNREFUSED" or errno == "523"`, `signal in ["SIGKILL", "signal 34"]`, `signal startsWith "SIG"`,
+		`cause == "linger 0"`, `container contains "web"`, `(known(rtt_ms) ? rtt_ms : 5) > 1`,
+	} {
+		if _, err := NewWhere(text); err != nil {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }
