@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -40,6 +41,8 @@ func (a *app) newChild(ctx context.Context, flags *execFlags, args []string) (*c
 	path, err := exec.LookPath(args[0])
 	switch {
 	case err == nil:
+	case errors.Is(err, exec.ErrDot): // PATH asks for the current directory
+		path = "." + string(os.PathSeparator) + path
 	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist):
 		return nil, coded{exitNotFound, fmt.Errorf("exec %s: there is no such command: nothing was traced", args[0])}
 	default:
@@ -85,13 +88,38 @@ func (c *child) start(source tracer) error {
 		return c.failed
 	}
 	c.signals.restoreIgnored()
-	if err := c.cmd.Start(); err != nil {
+	err := c.cmd.Start()
+	if errors.Is(err, syscall.ENOEXEC) && isText(c.cmd.Path) {
+		err = c.startAsScript()
+	}
+	if err != nil {
 		c.failed = notExecutable(c.cmd.Args[0], err)
 		close(c.done)
 		return c.failed
 	}
 	go c.supervise()
 	return nil
+}
+
+// isText tells whether a file may be a script: its beginning has no NUL.
+func isText(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	var head [80]byte
+	n, err := file.Read(head[:])
+	return err == nil && !slices.Contains(head[:n], 0)
+}
+
+// startAsScript starts what does not say what it is to be run by: a shell's script, as
+// execvp(3) and shells have it.
+func (c *child) startAsScript() error {
+	before := c.cmd
+	c.cmd = exec.Command("/bin/sh", append([]string{before.Path}, before.Args[1:]...)...)
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = before.Stdin, before.Stdout, before.Stderr
+	return c.cmd.Start()
 }
 
 // supervise passes signals on until the command has ended, and ends the trace when

@@ -155,9 +155,23 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitDone // who closes the pipe has seen enough
 	}
 	if told := new(toldError); !errors.As(err, told) {
-		fmt.Fprintf(a.stderr, "tcpstates: %v\n", err)
+		for _, each := range joined(err) {
+			fmt.Fprintf(a.stderr, "tcpstates: %v\n", each)
+		}
 	}
 	return exitCode(err)
+}
+
+// joined are the errors that errors.Join has made one of, with a line for each.
+func joined(err error) (all []error) {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok || err.Error() != errors.Join(several.Unwrap()...).Error() {
+		return []error{err}
+	}
+	for _, each := range several.Unwrap() {
+		all = append(all, joined(each)...)
+	}
+	return all
 }
 
 // usageError is a command line that asks for what there is not.

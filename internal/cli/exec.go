@@ -80,7 +80,7 @@ func (a *app) exec(ctx context.Context, flags *execFlags, args []string, given f
 	}
 	c, err := a.newChild(ctx, flags, args)
 	if err != nil {
-		return err
+		return errors.Join(err, a.answerUnjudged(&flags.expectFlags, err))
 	}
 	a.stdout = a.stderr // from here on stdout is the command's
 	flags.follow = true

@@ -65,8 +65,35 @@ func TestExecOfWhatIsNoCommand(t *testing.T) {
 		"/etc/passwd":     {exitNotExecutable, "tcpstates: exec /etc/passwd: it cannot be executed: permission denied: nothing was traced\n"},
 		"/etc":            {exitNotExecutable, "tcpstates: exec /etc: it cannot be executed: is a directory: nothing was traced\n"},
 	} {
-		out, err := command(t, "exec", "--", name).CombinedOutput()
+		// What an older run has answered is not this one's.
+		junit := filepath.Join(t.TempDir(), "junit.xml")
+		if err := os.WriteFile(junit, []byte("<older/>"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := command(t, "exec", "--junit", junit, "--", name).CombinedOutput()
 		if exit, _ := err.(*exec.ExitError); exit == nil || exit.ExitCode() != test.code || string(out) != test.said {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+		if text, err := os.ReadFile(junit); err != nil || !bytes.Contains(text, []byte("<error")) || bytes.Contains(text, []byte("older")) {
+			t.Errorf("%s: %v: %s", name, err, text)
+		}
+	}
+}
+
+// TestExecOfAScript runs what has no #! line, and what PATH finds in the directory that
+// it is in.
+func TestExecOfAScript(t *testing.T) {
+	kerneltest.Require(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "script"), []byte("echo $1; exit 7\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"./script", "script"} {
+		cmd := command(t, "exec", "--file", os.DevNull, "--", name, "said")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "PATH=.:"+os.Getenv("PATH"))
+		out, err := cmd.Output()
+		if exit, _ := err.(*exec.ExitError); exit == nil || exit.ExitCode() != 7 || string(out) != "said\n" {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}
 	}

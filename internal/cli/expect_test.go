@@ -61,6 +61,19 @@ func TestExpectLive(t *testing.T) {
 	}
 }
 
+// TestEachErrorHasALine of its own.
+func TestEachErrorHasALine(t *testing.T) {
+	dir := t.TempDir()
+	f := &fake{events: scenario(t, "refused")}
+	code, said := runCommand(t, f, io.Discard, "--duration", "1ms", "-o", "csv", "--expect", "none(conns, .failed)",
+		"--junit", "/dev/full", "--record-on-failure", filepath.Join(dir, "kept.rec"))
+	for _, want := range []string{"\ntcpstates: 1 of 1 rules failed\n", "\ntcpstates: write the answer with --junit: "} {
+		if code != exitRuleFailed || !strings.Contains(said, want) {
+			t.Errorf("exit code %d, want %q:\n%s", code, want, said)
+		}
+	}
+}
+
 // TestRulesMayTakeTheirTime: that they are judged for longer than an output may be stuck
 // is no reason to give up.
 func TestRulesMayTakeTheirTime(t *testing.T) {

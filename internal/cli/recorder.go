@@ -364,7 +364,7 @@ func (r *recorder) tellMore(names []string) {
 
 // tell tells the user what is in the file.
 func (r *recorder) tell() {
-	if r == nil || r.onVerdict && r.snapshots == 0 {
+	if r == nil || r.onVerdict && (r.snapshots == 0 || r.counted.n == 0) { // nothing of use is kept
 		return
 	}
 	if r.onFailure && r.snapshots == 0 {

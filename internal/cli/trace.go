@@ -118,6 +118,12 @@ type company struct {
 
 // trace runs a live trace to its end.
 func (a *app) trace(ctx context.Context, flags *traceFlags, show show, with company) (err error) {
+	begun := false
+	defer func() {
+		if err != nil && !begun {
+			err = errors.Join(err, a.answerUnjudged(&flags.expectFlags, err))
+		}
+	}()
 	filters, err := flags.filters()
 	if err != nil {
 		return err
@@ -181,6 +187,7 @@ func (a *app) trace(ctx context.Context, flags *traceFlags, show show, with comp
 	flags.noteRest(a, rest)
 	with.recorder.tellMore(rest)
 
+	begun = true
 	run := a.newRun(source, seed, processes, flags, show, target, with, flood)
 	defer run.close()
 	stop, err := run.pump(ctx, start)

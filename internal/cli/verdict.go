@@ -190,8 +190,26 @@ func (v *verdict) answer(f *expectFlags, to answers) error {
 		return nil
 	}
 	v.tell()
+	return errors.Join(v.err, v.writeAll(f, to))
+}
+
+// answerUnjudged writes to the files that ask that there was no run, and why: an older
+// answer in them would be taken for this one's.
+func (a *app) answerUnjudged(f *expectFlags, why error) error {
+	to, err := a.openAnswers(f)
+	if err != nil {
+		return nil // as the run's own error says
+	}
+	v := &verdict{app: a, report: report.Report{
+		Name: a.commandLine(), Began: time.Unix(0, a.clock.Now()), Outcome: report.Inconclusive, Why: why.Error(),
+	}}
+	v.report.Host, _ = os.Hostname() // it is not known
+	return v.writeAll(f, to)
+}
+
+// writeAll writes the answer to the files that ask.
+func (v *verdict) writeAll(f *expectFlags, to answers) error {
 	return errors.Join(
-		v.err,
 		v.write("--junit", f.junit, to.junit, report.JUnit),
 		v.write("--json", f.json, to.json, report.JSON),
 	)

@@ -41,8 +41,9 @@ func (t *Tracer) mayTellMore() bool {
 // Followed is how many of the processes that are followed live, and how many may have
 // gone unfollowed, or live no more, as the kernel had no room for them or did not run
 // the programs: connections are missing then. Both are zero unless Options.Follow is
-// set. A process counts from its fork to the end of its last thread; it closes its
-// sockets after that.
+// set. A process counts from its fork to the end of its last thread, if that was seen; it
+// closes its sockets after that. So many as may have ended unseen are not said to live:
+// else nobody could await the end.
 func (t *Tracer) Followed() (alive, failed uint64, err error) {
 	if t.objects.Programs["exited"] == nil {
 		return 0, 0, nil
@@ -56,5 +57,5 @@ func (t *Tracer) Followed() (alive, failed uint64, err error) {
 		return 0, 0, err
 	}
 	unseen, err := t.unseen(t.first(), &counts)
-	return f.Alive, f.Failed + unseen.forks + unseen.exits, err
+	return beyond(f.Alive, unseen.exits), f.Failed + unseen.forks + unseen.exits, err
 }
