@@ -27,6 +27,7 @@ type child struct {
 
 	source  tracer
 	quiet   *quiet
+	begun   chan struct{} // the command is about to be run
 	done    chan struct{} // the command has ended, or never was, and nobody looks after it
 	over    chan struct{} // the trace is
 	left    sync.Once
@@ -53,7 +54,7 @@ func (a *app) newChild(ctx context.Context, flags *execFlags, args []string) (*c
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
 	return &child{
 		app: a, ctx: ctx, cmd: cmd, linger: time.Duration(flags.linger), timeout: time.Duration(flags.timeout),
-		began: time.Now(), quiet: newQuiet(), done: make(chan struct{}), over: make(chan struct{}),
+		began: time.Now(), quiet: newQuiet(), begun: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}),
 	}, nil
 }
 
@@ -79,8 +80,21 @@ func (c *child) took() string {
 	return fmt.Sprintf(", attached in %d ms", c.setup.Milliseconds())
 }
 
+// giveUpUnbegun ends the process when a signal has come and the command is not run yet, as
+// nobody takes what is to be said before.
+func (c *child) giveUpUnbegun() {
+	select {
+	case <-c.begun:
+		return
+	case <-time.After(c.patience):
+	}
+	c.tellBriefly("tcpstates: exec: ended by a signal before the command was run\n")
+	c.exit(exitFailed)
+}
+
 // start starts the command, now that tracing by the source has begun.
 func (c *child) start(source tracer) error {
+	close(c.begun)
 	c.source, c.signals = source, catchSignals() // which have ended all until now
 	if c.ctx.Err() != nil {
 		c.failed = errors.New("exec: ended by a signal before the command was run")

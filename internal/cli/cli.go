@@ -162,6 +162,19 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitCode(err)
 }
 
+// tellBriefly tells the user something, and waits for nobody who does not read that.
+func (a *app) tellBriefly(text string) {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		_, _ = a.stderr.Write([]byte(text)) // nobody is left to tell
+	}()
+	select {
+	case <-told:
+	case <-time.After(time.Second):
+	}
+}
+
 // joined are the errors that errors.Join has made one of, with a line for each.
 func joined(err error) (all []error) {
 	several, ok := err.(interface{ Unwrap() []error })

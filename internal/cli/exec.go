@@ -85,6 +85,7 @@ func (a *app) exec(ctx context.Context, flags *execFlags, args []string, given f
 	a.stdout = a.stderr // from here on stdout is the command's
 	flags.follow = true
 	flags.set.Follow()
+	defer context.AfterFunc(ctx, c.giveUpUnbegun)()
 	// Signals are the command's, whose end is that of the trace.
 	recorder := flags.recorderOnFailure(a)
 	err = a.trace(context.WithoutCancel(ctx), &flags.traceFlags, show, company{child: c, recorder: recorder})

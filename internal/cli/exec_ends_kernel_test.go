@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -165,6 +169,51 @@ func TestExecOutlivesItsOutput(t *testing.T) {
 	if cmd.ProcessState.ExitCode() != 4 || string(out) != "hellohellohello" {
 		t.Errorf("%v: the command says %q", err, out)
 	}
+}
+
+// TestExecThatCannotSayWhatItBegins has nobody read what is said before the command is run:
+// a signal ends it.
+func TestExecThatCannotSayWhatItBegins(t *testing.T) {
+	kerneltest.Require(t)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	fd := int(writer.Fd())
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // until it is full
+		_, err = syscall.Write(fd, make([]byte, 4096))
+	}
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, "exec", "--", "true")
+	cmd.Stderr = writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	writer.Close()
+	for tasks := fmt.Sprintf("/proc/%d/task/*/wchan", cmd.Process.Pid); !anyHas(tasks, "pipe_write"); runtime.Gosched() {
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailed {
+		t.Errorf("got %v, want exit code %d", err, exitFailed)
+	}
+}
+
+// anyHas tells whether one of the files has the text.
+func anyHas(pattern, text string) bool {
+	paths, err := filepath.Glob(pattern)
+	return err == nil && slices.ContainsFunc(paths, func(path string) bool {
+		content, err := os.ReadFile(path)
+		return err == nil && bytes.Contains(content, []byte(text))
+	})
 }
 
 // TestExecInAContainer has the command be its own child, in a container that has nothing

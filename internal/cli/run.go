@@ -234,19 +234,6 @@ func (r *run) atWork(do func()) {
 	do()
 }
 
-// tellBriefly tells the user something, and waits for nobody who does not read that either.
-func (r *run) tellBriefly(text string) {
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
-		_, _ = r.stderr.Write([]byte(text)) // nobody is left to tell
-	}()
-	select {
-	case <-told:
-	case <-time.After(time.Second):
-	}
-}
-
 // begin learns of the sockets that exist already, gives up the privileges that
 // this took, and says that tracing has begun. Without the first the trace knows
 // less, and says so; the others can fail.
