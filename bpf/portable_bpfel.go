@@ -31,16 +31,17 @@ type PortableAcceptor struct {
 }
 
 type PortableCounts struct {
-	_              structs.HostLayout
-	Emitted        uint64
-	Lost           uint64
-	Recovered      uint64
-	Deferred       uint64
-	RecoveredForks uint64
-	RecoveredExits uint64
-	Gaps           uint64
-	UnsampledConns uint64
-	Unsampled      uint64
+	_                 structs.HostLayout
+	Emitted           uint64
+	Lost              uint64
+	Recovered         uint64
+	Deferred          uint64
+	RecoveredForks    uint64
+	RecoveredExits    uint64
+	RecoveredSegments uint64
+	Gaps              uint64
+	UnsampledConns    uint64
+	Unsampled         uint64
 }
 
 type PortableFollowing struct {
@@ -154,6 +155,12 @@ type PortableSettings struct {
 	_               [1]byte
 }
 
+type PortableWhat struct {
+	_      structs.HostLayout
+	Socket uint64
+	Other  uint64
+}
+
 type PortableWho struct {
 	_       structs.HostLayout
 	Address uint64
@@ -164,39 +171,44 @@ type PortableWho struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	PortableMapAcceptors            = "acceptors"
-	PortableMapCounters             = "counters"
-	PortableMapDone                 = "done"
-	PortableMapEvents               = "events"
-	PortableMapFollowed             = "followed"
-	PortableMapFollowing            = "following"
-	PortableMapListeners            = "listeners"
-	PortableMapLives                = "lives"
-	PortableMapNumbers              = "numbers"
-	PortableMapPorts                = "ports"
-	PortableMapPrefixes             = "prefixes"
-	PortableMapSample               = "sample"
-	PortableMapSetting              = "setting"
-	PortableMapStarted              = "started"
-	PortableProgAccepted            = "accepted"
-	PortableProgBetween             = "between"
-	PortableProgBetween2nd          = "between_2nd"
-	PortableProgExited              = "exited"
-	PortableProgExited2nd           = "exited_2nd"
-	PortableProgExited3rd           = "exited_3rd"
-	PortableProgExited4th           = "exited_4th"
-	PortableProgFirst               = "first"
-	PortableProgForked              = "forked"
-	PortableProgForked2nd           = "forked_2nd"
-	PortableProgForked3rd           = "forked_3rd"
-	PortableProgForked4th           = "forked_4th"
-	PortableProgReceived            = "received"
-	PortableProgResetReceived       = "reset_received"
-	PortableProgResetSent           = "reset_sent"
-	PortableProgRetransmitted       = "retransmitted"
-	PortableProgSent                = "sent"
-	PortableProgSynackRetransmitted = "synack_retransmitted"
-	PortableProgTwin                = "twin"
+	PortableMapAcceptors               = "acceptors"
+	PortableMapCounters                = "counters"
+	PortableMapDone                    = "done"
+	PortableMapEvents                  = "events"
+	PortableMapFollowed                = "followed"
+	PortableMapFollowing               = "following"
+	PortableMapListeners               = "listeners"
+	PortableMapLives                   = "lives"
+	PortableMapNumbers                 = "numbers"
+	PortableMapPorts                   = "ports"
+	PortableMapPrefixes                = "prefixes"
+	PortableMapSample                  = "sample"
+	PortableMapSegments                = "segments"
+	PortableMapSetting                 = "setting"
+	PortableMapStarted                 = "started"
+	PortableProgAccepted               = "accepted"
+	PortableProgBetween                = "between"
+	PortableProgBetween2nd             = "between_2nd"
+	PortableProgExited                 = "exited"
+	PortableProgExited2nd              = "exited_2nd"
+	PortableProgExited3rd              = "exited_3rd"
+	PortableProgExited4th              = "exited_4th"
+	PortableProgFirst                  = "first"
+	PortableProgForked                 = "forked"
+	PortableProgForked2nd              = "forked_2nd"
+	PortableProgForked3rd              = "forked_3rd"
+	PortableProgForked4th              = "forked_4th"
+	PortableProgReceived               = "received"
+	PortableProgResetReceived          = "reset_received"
+	PortableProgResetReceived2nd       = "reset_received_2nd"
+	PortableProgResetSent              = "reset_sent"
+	PortableProgResetSent2nd           = "reset_sent_2nd"
+	PortableProgRetransmitted          = "retransmitted"
+	PortableProgRetransmitted2nd       = "retransmitted_2nd"
+	PortableProgSent                   = "sent"
+	PortableProgSynackRetransmitted    = "synack_retransmitted"
+	PortableProgSynackRetransmitted2nd = "synack_retransmitted_2nd"
+	PortableProgTwin                   = "twin"
 )
 
 // LoadPortable returns the embedded CollectionSpec for Portable.
@@ -241,25 +253,29 @@ type PortableSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PortableProgramSpecs struct {
-	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
-	Between             *ebpf.ProgramSpec `ebpf:"between"`
-	Between2nd          *ebpf.ProgramSpec `ebpf:"between_2nd"`
-	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
-	Exited2nd           *ebpf.ProgramSpec `ebpf:"exited_2nd"`
-	Exited3rd           *ebpf.ProgramSpec `ebpf:"exited_3rd"`
-	Exited4th           *ebpf.ProgramSpec `ebpf:"exited_4th"`
-	First               *ebpf.ProgramSpec `ebpf:"first"`
-	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
-	Forked2nd           *ebpf.ProgramSpec `ebpf:"forked_2nd"`
-	Forked3rd           *ebpf.ProgramSpec `ebpf:"forked_3rd"`
-	Forked4th           *ebpf.ProgramSpec `ebpf:"forked_4th"`
-	Received            *ebpf.ProgramSpec `ebpf:"received"`
-	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
-	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
-	Retransmitted       *ebpf.ProgramSpec `ebpf:"retransmitted"`
-	Sent                *ebpf.ProgramSpec `ebpf:"sent"`
-	SynackRetransmitted *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
-	Twin                *ebpf.ProgramSpec `ebpf:"twin"`
+	Accepted               *ebpf.ProgramSpec `ebpf:"accepted"`
+	Between                *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd             *ebpf.ProgramSpec `ebpf:"between_2nd"`
+	Exited                 *ebpf.ProgramSpec `ebpf:"exited"`
+	Exited2nd              *ebpf.ProgramSpec `ebpf:"exited_2nd"`
+	Exited3rd              *ebpf.ProgramSpec `ebpf:"exited_3rd"`
+	Exited4th              *ebpf.ProgramSpec `ebpf:"exited_4th"`
+	First                  *ebpf.ProgramSpec `ebpf:"first"`
+	Forked                 *ebpf.ProgramSpec `ebpf:"forked"`
+	Forked2nd              *ebpf.ProgramSpec `ebpf:"forked_2nd"`
+	Forked3rd              *ebpf.ProgramSpec `ebpf:"forked_3rd"`
+	Forked4th              *ebpf.ProgramSpec `ebpf:"forked_4th"`
+	Received               *ebpf.ProgramSpec `ebpf:"received"`
+	ResetReceived          *ebpf.ProgramSpec `ebpf:"reset_received"`
+	ResetReceived2nd       *ebpf.ProgramSpec `ebpf:"reset_received_2nd"`
+	ResetSent              *ebpf.ProgramSpec `ebpf:"reset_sent"`
+	ResetSent2nd           *ebpf.ProgramSpec `ebpf:"reset_sent_2nd"`
+	Retransmitted          *ebpf.ProgramSpec `ebpf:"retransmitted"`
+	Retransmitted2nd       *ebpf.ProgramSpec `ebpf:"retransmitted_2nd"`
+	Sent                   *ebpf.ProgramSpec `ebpf:"sent"`
+	SynackRetransmitted    *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
+	SynackRetransmitted2nd *ebpf.ProgramSpec `ebpf:"synack_retransmitted_2nd"`
+	Twin                   *ebpf.ProgramSpec `ebpf:"twin"`
 }
 
 // PortableMapSpecs contains maps before they are loaded into the kernel.
@@ -278,6 +294,7 @@ type PortableMapSpecs struct {
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Sample    *ebpf.MapSpec `ebpf:"sample"`
+	Segments  *ebpf.MapSpec `ebpf:"segments"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
@@ -320,6 +337,7 @@ type PortableMaps struct {
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Sample    *ebpf.Map `ebpf:"sample"`
+	Segments  *ebpf.Map `ebpf:"segments"`
 	Setting   *ebpf.Map `ebpf:"setting"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
@@ -338,6 +356,7 @@ func (m *PortableMaps) Close() error {
 		m.Ports,
 		m.Prefixes,
 		m.Sample,
+		m.Segments,
 		m.Setting,
 		m.Started,
 	)
@@ -353,25 +372,29 @@ type PortableVariables struct {
 //
 // It can be passed to LoadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PortablePrograms struct {
-	Accepted            *ebpf.Program `ebpf:"accepted"`
-	Between             *ebpf.Program `ebpf:"between"`
-	Between2nd          *ebpf.Program `ebpf:"between_2nd"`
-	Exited              *ebpf.Program `ebpf:"exited"`
-	Exited2nd           *ebpf.Program `ebpf:"exited_2nd"`
-	Exited3rd           *ebpf.Program `ebpf:"exited_3rd"`
-	Exited4th           *ebpf.Program `ebpf:"exited_4th"`
-	First               *ebpf.Program `ebpf:"first"`
-	Forked              *ebpf.Program `ebpf:"forked"`
-	Forked2nd           *ebpf.Program `ebpf:"forked_2nd"`
-	Forked3rd           *ebpf.Program `ebpf:"forked_3rd"`
-	Forked4th           *ebpf.Program `ebpf:"forked_4th"`
-	Received            *ebpf.Program `ebpf:"received"`
-	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
-	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
-	Retransmitted       *ebpf.Program `ebpf:"retransmitted"`
-	Sent                *ebpf.Program `ebpf:"sent"`
-	SynackRetransmitted *ebpf.Program `ebpf:"synack_retransmitted"`
-	Twin                *ebpf.Program `ebpf:"twin"`
+	Accepted               *ebpf.Program `ebpf:"accepted"`
+	Between                *ebpf.Program `ebpf:"between"`
+	Between2nd             *ebpf.Program `ebpf:"between_2nd"`
+	Exited                 *ebpf.Program `ebpf:"exited"`
+	Exited2nd              *ebpf.Program `ebpf:"exited_2nd"`
+	Exited3rd              *ebpf.Program `ebpf:"exited_3rd"`
+	Exited4th              *ebpf.Program `ebpf:"exited_4th"`
+	First                  *ebpf.Program `ebpf:"first"`
+	Forked                 *ebpf.Program `ebpf:"forked"`
+	Forked2nd              *ebpf.Program `ebpf:"forked_2nd"`
+	Forked3rd              *ebpf.Program `ebpf:"forked_3rd"`
+	Forked4th              *ebpf.Program `ebpf:"forked_4th"`
+	Received               *ebpf.Program `ebpf:"received"`
+	ResetReceived          *ebpf.Program `ebpf:"reset_received"`
+	ResetReceived2nd       *ebpf.Program `ebpf:"reset_received_2nd"`
+	ResetSent              *ebpf.Program `ebpf:"reset_sent"`
+	ResetSent2nd           *ebpf.Program `ebpf:"reset_sent_2nd"`
+	Retransmitted          *ebpf.Program `ebpf:"retransmitted"`
+	Retransmitted2nd       *ebpf.Program `ebpf:"retransmitted_2nd"`
+	Sent                   *ebpf.Program `ebpf:"sent"`
+	SynackRetransmitted    *ebpf.Program `ebpf:"synack_retransmitted"`
+	SynackRetransmitted2nd *ebpf.Program `ebpf:"synack_retransmitted_2nd"`
+	Twin                   *ebpf.Program `ebpf:"twin"`
 }
 
 func (p *PortablePrograms) Close() error {
@@ -390,10 +413,14 @@ func (p *PortablePrograms) Close() error {
 		p.Forked4th,
 		p.Received,
 		p.ResetReceived,
+		p.ResetReceived2nd,
 		p.ResetSent,
+		p.ResetSent2nd,
 		p.Retransmitted,
+		p.Retransmitted2nd,
 		p.Sent,
 		p.SynackRetransmitted,
+		p.SynackRetransmitted2nd,
 		p.Twin,
 	)
 }

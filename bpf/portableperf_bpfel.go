@@ -31,16 +31,17 @@ type PortablePerfAcceptor struct {
 }
 
 type PortablePerfCounts struct {
-	_              structs.HostLayout
-	Emitted        uint64
-	Lost           uint64
-	Recovered      uint64
-	Deferred       uint64
-	RecoveredForks uint64
-	RecoveredExits uint64
-	Gaps           uint64
-	UnsampledConns uint64
-	Unsampled      uint64
+	_                 structs.HostLayout
+	Emitted           uint64
+	Lost              uint64
+	Recovered         uint64
+	Deferred          uint64
+	RecoveredForks    uint64
+	RecoveredExits    uint64
+	RecoveredSegments uint64
+	Gaps              uint64
+	UnsampledConns    uint64
+	Unsampled         uint64
 }
 
 type PortablePerfFollowing struct {
@@ -154,6 +155,12 @@ type PortablePerfSettings struct {
 	_               [1]byte
 }
 
+type PortablePerfWhat struct {
+	_      structs.HostLayout
+	Socket uint64
+	Other  uint64
+}
+
 type PortablePerfWho struct {
 	_       structs.HostLayout
 	Address uint64
@@ -164,39 +171,44 @@ type PortablePerfWho struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	PortablePerfMapAcceptors            = "acceptors"
-	PortablePerfMapCounters             = "counters"
-	PortablePerfMapDone                 = "done"
-	PortablePerfMapEvents               = "events"
-	PortablePerfMapFollowed             = "followed"
-	PortablePerfMapFollowing            = "following"
-	PortablePerfMapListeners            = "listeners"
-	PortablePerfMapLives                = "lives"
-	PortablePerfMapNumbers              = "numbers"
-	PortablePerfMapPorts                = "ports"
-	PortablePerfMapPrefixes             = "prefixes"
-	PortablePerfMapSample               = "sample"
-	PortablePerfMapSetting              = "setting"
-	PortablePerfMapStarted              = "started"
-	PortablePerfProgAccepted            = "accepted"
-	PortablePerfProgBetween             = "between"
-	PortablePerfProgBetween2nd          = "between_2nd"
-	PortablePerfProgExited              = "exited"
-	PortablePerfProgExited2nd           = "exited_2nd"
-	PortablePerfProgExited3rd           = "exited_3rd"
-	PortablePerfProgExited4th           = "exited_4th"
-	PortablePerfProgFirst               = "first"
-	PortablePerfProgForked              = "forked"
-	PortablePerfProgForked2nd           = "forked_2nd"
-	PortablePerfProgForked3rd           = "forked_3rd"
-	PortablePerfProgForked4th           = "forked_4th"
-	PortablePerfProgReceived            = "received"
-	PortablePerfProgResetReceived       = "reset_received"
-	PortablePerfProgResetSent           = "reset_sent"
-	PortablePerfProgRetransmitted       = "retransmitted"
-	PortablePerfProgSent                = "sent"
-	PortablePerfProgSynackRetransmitted = "synack_retransmitted"
-	PortablePerfProgTwin                = "twin"
+	PortablePerfMapAcceptors               = "acceptors"
+	PortablePerfMapCounters                = "counters"
+	PortablePerfMapDone                    = "done"
+	PortablePerfMapEvents                  = "events"
+	PortablePerfMapFollowed                = "followed"
+	PortablePerfMapFollowing               = "following"
+	PortablePerfMapListeners               = "listeners"
+	PortablePerfMapLives                   = "lives"
+	PortablePerfMapNumbers                 = "numbers"
+	PortablePerfMapPorts                   = "ports"
+	PortablePerfMapPrefixes                = "prefixes"
+	PortablePerfMapSample                  = "sample"
+	PortablePerfMapSegments                = "segments"
+	PortablePerfMapSetting                 = "setting"
+	PortablePerfMapStarted                 = "started"
+	PortablePerfProgAccepted               = "accepted"
+	PortablePerfProgBetween                = "between"
+	PortablePerfProgBetween2nd             = "between_2nd"
+	PortablePerfProgExited                 = "exited"
+	PortablePerfProgExited2nd              = "exited_2nd"
+	PortablePerfProgExited3rd              = "exited_3rd"
+	PortablePerfProgExited4th              = "exited_4th"
+	PortablePerfProgFirst                  = "first"
+	PortablePerfProgForked                 = "forked"
+	PortablePerfProgForked2nd              = "forked_2nd"
+	PortablePerfProgForked3rd              = "forked_3rd"
+	PortablePerfProgForked4th              = "forked_4th"
+	PortablePerfProgReceived               = "received"
+	PortablePerfProgResetReceived          = "reset_received"
+	PortablePerfProgResetReceived2nd       = "reset_received_2nd"
+	PortablePerfProgResetSent              = "reset_sent"
+	PortablePerfProgResetSent2nd           = "reset_sent_2nd"
+	PortablePerfProgRetransmitted          = "retransmitted"
+	PortablePerfProgRetransmitted2nd       = "retransmitted_2nd"
+	PortablePerfProgSent                   = "sent"
+	PortablePerfProgSynackRetransmitted    = "synack_retransmitted"
+	PortablePerfProgSynackRetransmitted2nd = "synack_retransmitted_2nd"
+	PortablePerfProgTwin                   = "twin"
 )
 
 // LoadPortablePerf returns the embedded CollectionSpec for PortablePerf.
@@ -241,25 +253,29 @@ type PortablePerfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PortablePerfProgramSpecs struct {
-	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
-	Between             *ebpf.ProgramSpec `ebpf:"between"`
-	Between2nd          *ebpf.ProgramSpec `ebpf:"between_2nd"`
-	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
-	Exited2nd           *ebpf.ProgramSpec `ebpf:"exited_2nd"`
-	Exited3rd           *ebpf.ProgramSpec `ebpf:"exited_3rd"`
-	Exited4th           *ebpf.ProgramSpec `ebpf:"exited_4th"`
-	First               *ebpf.ProgramSpec `ebpf:"first"`
-	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
-	Forked2nd           *ebpf.ProgramSpec `ebpf:"forked_2nd"`
-	Forked3rd           *ebpf.ProgramSpec `ebpf:"forked_3rd"`
-	Forked4th           *ebpf.ProgramSpec `ebpf:"forked_4th"`
-	Received            *ebpf.ProgramSpec `ebpf:"received"`
-	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
-	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
-	Retransmitted       *ebpf.ProgramSpec `ebpf:"retransmitted"`
-	Sent                *ebpf.ProgramSpec `ebpf:"sent"`
-	SynackRetransmitted *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
-	Twin                *ebpf.ProgramSpec `ebpf:"twin"`
+	Accepted               *ebpf.ProgramSpec `ebpf:"accepted"`
+	Between                *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd             *ebpf.ProgramSpec `ebpf:"between_2nd"`
+	Exited                 *ebpf.ProgramSpec `ebpf:"exited"`
+	Exited2nd              *ebpf.ProgramSpec `ebpf:"exited_2nd"`
+	Exited3rd              *ebpf.ProgramSpec `ebpf:"exited_3rd"`
+	Exited4th              *ebpf.ProgramSpec `ebpf:"exited_4th"`
+	First                  *ebpf.ProgramSpec `ebpf:"first"`
+	Forked                 *ebpf.ProgramSpec `ebpf:"forked"`
+	Forked2nd              *ebpf.ProgramSpec `ebpf:"forked_2nd"`
+	Forked3rd              *ebpf.ProgramSpec `ebpf:"forked_3rd"`
+	Forked4th              *ebpf.ProgramSpec `ebpf:"forked_4th"`
+	Received               *ebpf.ProgramSpec `ebpf:"received"`
+	ResetReceived          *ebpf.ProgramSpec `ebpf:"reset_received"`
+	ResetReceived2nd       *ebpf.ProgramSpec `ebpf:"reset_received_2nd"`
+	ResetSent              *ebpf.ProgramSpec `ebpf:"reset_sent"`
+	ResetSent2nd           *ebpf.ProgramSpec `ebpf:"reset_sent_2nd"`
+	Retransmitted          *ebpf.ProgramSpec `ebpf:"retransmitted"`
+	Retransmitted2nd       *ebpf.ProgramSpec `ebpf:"retransmitted_2nd"`
+	Sent                   *ebpf.ProgramSpec `ebpf:"sent"`
+	SynackRetransmitted    *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
+	SynackRetransmitted2nd *ebpf.ProgramSpec `ebpf:"synack_retransmitted_2nd"`
+	Twin                   *ebpf.ProgramSpec `ebpf:"twin"`
 }
 
 // PortablePerfMapSpecs contains maps before they are loaded into the kernel.
@@ -278,6 +294,7 @@ type PortablePerfMapSpecs struct {
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Sample    *ebpf.MapSpec `ebpf:"sample"`
+	Segments  *ebpf.MapSpec `ebpf:"segments"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
@@ -320,6 +337,7 @@ type PortablePerfMaps struct {
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Sample    *ebpf.Map `ebpf:"sample"`
+	Segments  *ebpf.Map `ebpf:"segments"`
 	Setting   *ebpf.Map `ebpf:"setting"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
@@ -338,6 +356,7 @@ func (m *PortablePerfMaps) Close() error {
 		m.Ports,
 		m.Prefixes,
 		m.Sample,
+		m.Segments,
 		m.Setting,
 		m.Started,
 	)
@@ -353,25 +372,29 @@ type PortablePerfVariables struct {
 //
 // It can be passed to LoadPortablePerfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PortablePerfPrograms struct {
-	Accepted            *ebpf.Program `ebpf:"accepted"`
-	Between             *ebpf.Program `ebpf:"between"`
-	Between2nd          *ebpf.Program `ebpf:"between_2nd"`
-	Exited              *ebpf.Program `ebpf:"exited"`
-	Exited2nd           *ebpf.Program `ebpf:"exited_2nd"`
-	Exited3rd           *ebpf.Program `ebpf:"exited_3rd"`
-	Exited4th           *ebpf.Program `ebpf:"exited_4th"`
-	First               *ebpf.Program `ebpf:"first"`
-	Forked              *ebpf.Program `ebpf:"forked"`
-	Forked2nd           *ebpf.Program `ebpf:"forked_2nd"`
-	Forked3rd           *ebpf.Program `ebpf:"forked_3rd"`
-	Forked4th           *ebpf.Program `ebpf:"forked_4th"`
-	Received            *ebpf.Program `ebpf:"received"`
-	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
-	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
-	Retransmitted       *ebpf.Program `ebpf:"retransmitted"`
-	Sent                *ebpf.Program `ebpf:"sent"`
-	SynackRetransmitted *ebpf.Program `ebpf:"synack_retransmitted"`
-	Twin                *ebpf.Program `ebpf:"twin"`
+	Accepted               *ebpf.Program `ebpf:"accepted"`
+	Between                *ebpf.Program `ebpf:"between"`
+	Between2nd             *ebpf.Program `ebpf:"between_2nd"`
+	Exited                 *ebpf.Program `ebpf:"exited"`
+	Exited2nd              *ebpf.Program `ebpf:"exited_2nd"`
+	Exited3rd              *ebpf.Program `ebpf:"exited_3rd"`
+	Exited4th              *ebpf.Program `ebpf:"exited_4th"`
+	First                  *ebpf.Program `ebpf:"first"`
+	Forked                 *ebpf.Program `ebpf:"forked"`
+	Forked2nd              *ebpf.Program `ebpf:"forked_2nd"`
+	Forked3rd              *ebpf.Program `ebpf:"forked_3rd"`
+	Forked4th              *ebpf.Program `ebpf:"forked_4th"`
+	Received               *ebpf.Program `ebpf:"received"`
+	ResetReceived          *ebpf.Program `ebpf:"reset_received"`
+	ResetReceived2nd       *ebpf.Program `ebpf:"reset_received_2nd"`
+	ResetSent              *ebpf.Program `ebpf:"reset_sent"`
+	ResetSent2nd           *ebpf.Program `ebpf:"reset_sent_2nd"`
+	Retransmitted          *ebpf.Program `ebpf:"retransmitted"`
+	Retransmitted2nd       *ebpf.Program `ebpf:"retransmitted_2nd"`
+	Sent                   *ebpf.Program `ebpf:"sent"`
+	SynackRetransmitted    *ebpf.Program `ebpf:"synack_retransmitted"`
+	SynackRetransmitted2nd *ebpf.Program `ebpf:"synack_retransmitted_2nd"`
+	Twin                   *ebpf.Program `ebpf:"twin"`
 }
 
 func (p *PortablePerfPrograms) Close() error {
@@ -390,10 +413,14 @@ func (p *PortablePerfPrograms) Close() error {
 		p.Forked4th,
 		p.Received,
 		p.ResetReceived,
+		p.ResetReceived2nd,
 		p.ResetSent,
+		p.ResetSent2nd,
 		p.Retransmitted,
+		p.Retransmitted2nd,
 		p.Sent,
 		p.SynackRetransmitted,
+		p.SynackRetransmitted2nd,
 		p.Twin,
 	)
 }

@@ -393,10 +393,8 @@ static __always_inline void emit_happening(void *ctx, const struct tcp_sock *tp,
 	emit(ctx, tp, life, &now, lport);
 }
 
-PROGRAM(tcp_receive_reset)
-int BPF_PROG(reset_received, const struct sock *sk)
+static __always_inline int on_reset_received(void *ctx, const struct sock *sk)
 {
-	UNPREEMPTED;
 	const struct tcp_sock *tp = tcp_of(sk);
 	struct life *life;
 
@@ -410,11 +408,8 @@ int BPF_PROG(reset_received, const struct sock *sk)
 	return 0;
 }
 
-PROGRAM(tcp_send_reset)
-int reset_sent(__u64 *ctx)
+static __always_inline int on_reset_sent(__u64 *ctx, const struct sock *sk)
 {
-	UNPREEMPTED;
-	const struct sock *sk = (void *)ctx[0];
 	__s32 reason = THIRD_ARGUMENT(ctx, tcp_send_reset, reason, -1);
 	const struct tcp_sock *tp;
 	struct life *life;
@@ -439,11 +434,8 @@ int reset_sent(__u64 *ctx)
 	return 0;
 }
 
-PROGRAM(tcp_retransmit_skb)
-int retransmitted(__u64 *ctx)
+static __always_inline int on_retransmit(__u64 *ctx, const struct sock *sk)
 {
-	UNPREEMPTED;
-	const struct sock *sk = (void *)ctx[0];
 	const struct tcp_sock *tp;
 	struct life *life;
 
@@ -456,13 +448,77 @@ int retransmitted(__u64 *ctx)
 	return 0;
 }
 
-PROGRAM(tcp_retransmit_synack)
-int BPF_PROG(synack_retransmitted, const struct sock *listener, const struct request_sock *req)
+static __always_inline int on_synack_retransmit(void *ctx, const struct sock *listener,
+						const struct request_sock *req)
 {
-	UNPREEMPTED;
 	if (has_started())
 		emit_request(ctx, listener, req);
 	return 0;
+}
+
+/*
+ * The program, and what its copy does if it was not run: which segment that was goes by
+ * the socket and the second argument, for as long as both run.
+ */
+PROGRAM(tcp_receive_reset)
+int reset_received(__u64 *ctx)
+{
+	UNPREEMPTED;
+	mark_segment(RESET_RECEIVED, ctx[0], 0);
+	return on_reset_received(ctx, (void *)ctx[0]);
+}
+
+PROGRAM(tcp_receive_reset)
+int reset_received_2nd(__u64 *ctx)
+{
+	UNPREEMPTED;
+	return is_marked(RESET_RECEIVED, ctx[0], 0) ? 0 : on_reset_received(ctx, (void *)ctx[0]);
+}
+
+PROGRAM(tcp_send_reset)
+int reset_sent(__u64 *ctx)
+{
+	UNPREEMPTED;
+	mark_segment(RESET_SENT, ctx[0], ctx[1]);
+	return on_reset_sent(ctx, (void *)ctx[0]);
+}
+
+PROGRAM(tcp_send_reset)
+int reset_sent_2nd(__u64 *ctx)
+{
+	UNPREEMPTED;
+	return is_marked(RESET_SENT, ctx[0], ctx[1]) ? 0 : on_reset_sent(ctx, (void *)ctx[0]);
+}
+
+PROGRAM(tcp_retransmit_skb)
+int retransmitted(__u64 *ctx)
+{
+	UNPREEMPTED;
+	mark_segment(RETRANSMIT, ctx[0], ctx[1]);
+	return on_retransmit(ctx, (void *)ctx[0]);
+}
+
+PROGRAM(tcp_retransmit_skb)
+int retransmitted_2nd(__u64 *ctx)
+{
+	UNPREEMPTED;
+	return is_marked(RETRANSMIT, ctx[0], ctx[1]) ? 0 : on_retransmit(ctx, (void *)ctx[0]);
+}
+
+PROGRAM(tcp_retransmit_synack)
+int synack_retransmitted(__u64 *ctx)
+{
+	UNPREEMPTED;
+	mark_segment(SYNACK_RETRANSMIT, ctx[0], ctx[1]);
+	return on_synack_retransmit(ctx, (void *)ctx[0], (void *)ctx[1]);
+}
+
+PROGRAM(tcp_retransmit_synack)
+int synack_retransmitted_2nd(__u64 *ctx)
+{
+	UNPREEMPTED;
+	return is_marked(SYNACK_RETRANSMIT, ctx[0], ctx[1]) ? 0 :
+		on_synack_retransmit(ctx, (void *)ctx[0], (void *)ctx[1]);
 }
 
 static __always_inline void on_fork(void *ctx, const struct task_struct *parent,

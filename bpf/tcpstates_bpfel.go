@@ -27,16 +27,17 @@ type TcpstatesAcceptor struct {
 }
 
 type TcpstatesCounts struct {
-	_              structs.HostLayout
-	Emitted        uint64
-	Lost           uint64
-	Recovered      uint64
-	Deferred       uint64
-	RecoveredForks uint64
-	RecoveredExits uint64
-	Gaps           uint64
-	UnsampledConns uint64
-	Unsampled      uint64
+	_                 structs.HostLayout
+	Emitted           uint64
+	Lost              uint64
+	Recovered         uint64
+	Deferred          uint64
+	RecoveredForks    uint64
+	RecoveredExits    uint64
+	RecoveredSegments uint64
+	Gaps              uint64
+	UnsampledConns    uint64
+	Unsampled         uint64
 }
 
 type TcpstatesEvent struct {
@@ -210,6 +211,12 @@ type TcpstatesSettings struct {
 	_               [1]byte
 }
 
+type TcpstatesWhat struct {
+	_      structs.HostLayout
+	Socket uint64
+	Other  uint64
+}
+
 type TcpstatesWho struct {
 	_       structs.HostLayout
 	Address uint64
@@ -220,42 +227,47 @@ type TcpstatesWho struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	TcpstatesMapAcceptors            = "acceptors"
-	TcpstatesMapCounters             = "counters"
-	TcpstatesMapDone                 = "done"
-	TcpstatesMapEvents               = "events"
-	TcpstatesMapFollowed             = "followed"
-	TcpstatesMapFollowing            = "following"
-	TcpstatesMapLives                = "lives"
-	TcpstatesMapNumbers              = "numbers"
-	TcpstatesMapPorts                = "ports"
-	TcpstatesMapPrefixes             = "prefixes"
-	TcpstatesMapSample               = "sample"
-	TcpstatesMapStarted              = "started"
-	TcpstatesProgAccepted            = "accepted"
-	TcpstatesProgBetween             = "between"
-	TcpstatesProgBetween2nd          = "between_2nd"
-	TcpstatesProgExited              = "exited"
-	TcpstatesProgExited2nd           = "exited_2nd"
-	TcpstatesProgExited3rd           = "exited_3rd"
-	TcpstatesProgExited4th           = "exited_4th"
-	TcpstatesProgFirst               = "first"
-	TcpstatesProgForked              = "forked"
-	TcpstatesProgForked2nd           = "forked_2nd"
-	TcpstatesProgForked3rd           = "forked_3rd"
-	TcpstatesProgForked4th           = "forked_4th"
-	TcpstatesProgReceived            = "received"
-	TcpstatesProgResetReceived       = "reset_received"
-	TcpstatesProgResetSent           = "reset_sent"
-	TcpstatesProgRetransmitted       = "retransmitted"
-	TcpstatesProgSent                = "sent"
-	TcpstatesProgSynackRetransmitted = "synack_retransmitted"
-	TcpstatesProgTwin                = "twin"
-	TcpstatesVarSetting              = "setting"
-	TcpstatesVarUnusedEvent          = "unused_event"
-	TcpstatesVarUnusedFacts          = "unused_facts"
-	TcpstatesVarUnusedFlags          = "unused_flags"
-	TcpstatesVarUnusedKind           = "unused_kind"
+	TcpstatesMapAcceptors               = "acceptors"
+	TcpstatesMapCounters                = "counters"
+	TcpstatesMapDone                    = "done"
+	TcpstatesMapEvents                  = "events"
+	TcpstatesMapFollowed                = "followed"
+	TcpstatesMapFollowing               = "following"
+	TcpstatesMapLives                   = "lives"
+	TcpstatesMapNumbers                 = "numbers"
+	TcpstatesMapPorts                   = "ports"
+	TcpstatesMapPrefixes                = "prefixes"
+	TcpstatesMapSample                  = "sample"
+	TcpstatesMapSegments                = "segments"
+	TcpstatesMapStarted                 = "started"
+	TcpstatesProgAccepted               = "accepted"
+	TcpstatesProgBetween                = "between"
+	TcpstatesProgBetween2nd             = "between_2nd"
+	TcpstatesProgExited                 = "exited"
+	TcpstatesProgExited2nd              = "exited_2nd"
+	TcpstatesProgExited3rd              = "exited_3rd"
+	TcpstatesProgExited4th              = "exited_4th"
+	TcpstatesProgFirst                  = "first"
+	TcpstatesProgForked                 = "forked"
+	TcpstatesProgForked2nd              = "forked_2nd"
+	TcpstatesProgForked3rd              = "forked_3rd"
+	TcpstatesProgForked4th              = "forked_4th"
+	TcpstatesProgReceived               = "received"
+	TcpstatesProgResetReceived          = "reset_received"
+	TcpstatesProgResetReceived2nd       = "reset_received_2nd"
+	TcpstatesProgResetSent              = "reset_sent"
+	TcpstatesProgResetSent2nd           = "reset_sent_2nd"
+	TcpstatesProgRetransmitted          = "retransmitted"
+	TcpstatesProgRetransmitted2nd       = "retransmitted_2nd"
+	TcpstatesProgSent                   = "sent"
+	TcpstatesProgSynackRetransmitted    = "synack_retransmitted"
+	TcpstatesProgSynackRetransmitted2nd = "synack_retransmitted_2nd"
+	TcpstatesProgTwin                   = "twin"
+	TcpstatesVarSetting                 = "setting"
+	TcpstatesVarUnusedEvent             = "unused_event"
+	TcpstatesVarUnusedFacts             = "unused_facts"
+	TcpstatesVarUnusedFlags             = "unused_flags"
+	TcpstatesVarUnusedKind              = "unused_kind"
 )
 
 // LoadTcpstates returns the embedded CollectionSpec for Tcpstates.
@@ -300,25 +312,29 @@ type TcpstatesSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesProgramSpecs struct {
-	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
-	Between             *ebpf.ProgramSpec `ebpf:"between"`
-	Between2nd          *ebpf.ProgramSpec `ebpf:"between_2nd"`
-	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
-	Exited2nd           *ebpf.ProgramSpec `ebpf:"exited_2nd"`
-	Exited3rd           *ebpf.ProgramSpec `ebpf:"exited_3rd"`
-	Exited4th           *ebpf.ProgramSpec `ebpf:"exited_4th"`
-	First               *ebpf.ProgramSpec `ebpf:"first"`
-	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
-	Forked2nd           *ebpf.ProgramSpec `ebpf:"forked_2nd"`
-	Forked3rd           *ebpf.ProgramSpec `ebpf:"forked_3rd"`
-	Forked4th           *ebpf.ProgramSpec `ebpf:"forked_4th"`
-	Received            *ebpf.ProgramSpec `ebpf:"received"`
-	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
-	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
-	Retransmitted       *ebpf.ProgramSpec `ebpf:"retransmitted"`
-	Sent                *ebpf.ProgramSpec `ebpf:"sent"`
-	SynackRetransmitted *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
-	Twin                *ebpf.ProgramSpec `ebpf:"twin"`
+	Accepted               *ebpf.ProgramSpec `ebpf:"accepted"`
+	Between                *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd             *ebpf.ProgramSpec `ebpf:"between_2nd"`
+	Exited                 *ebpf.ProgramSpec `ebpf:"exited"`
+	Exited2nd              *ebpf.ProgramSpec `ebpf:"exited_2nd"`
+	Exited3rd              *ebpf.ProgramSpec `ebpf:"exited_3rd"`
+	Exited4th              *ebpf.ProgramSpec `ebpf:"exited_4th"`
+	First                  *ebpf.ProgramSpec `ebpf:"first"`
+	Forked                 *ebpf.ProgramSpec `ebpf:"forked"`
+	Forked2nd              *ebpf.ProgramSpec `ebpf:"forked_2nd"`
+	Forked3rd              *ebpf.ProgramSpec `ebpf:"forked_3rd"`
+	Forked4th              *ebpf.ProgramSpec `ebpf:"forked_4th"`
+	Received               *ebpf.ProgramSpec `ebpf:"received"`
+	ResetReceived          *ebpf.ProgramSpec `ebpf:"reset_received"`
+	ResetReceived2nd       *ebpf.ProgramSpec `ebpf:"reset_received_2nd"`
+	ResetSent              *ebpf.ProgramSpec `ebpf:"reset_sent"`
+	ResetSent2nd           *ebpf.ProgramSpec `ebpf:"reset_sent_2nd"`
+	Retransmitted          *ebpf.ProgramSpec `ebpf:"retransmitted"`
+	Retransmitted2nd       *ebpf.ProgramSpec `ebpf:"retransmitted_2nd"`
+	Sent                   *ebpf.ProgramSpec `ebpf:"sent"`
+	SynackRetransmitted    *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
+	SynackRetransmitted2nd *ebpf.ProgramSpec `ebpf:"synack_retransmitted_2nd"`
+	Twin                   *ebpf.ProgramSpec `ebpf:"twin"`
 }
 
 // TcpstatesMapSpecs contains maps before they are loaded into the kernel.
@@ -336,6 +352,7 @@ type TcpstatesMapSpecs struct {
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Sample    *ebpf.MapSpec `ebpf:"sample"`
+	Segments  *ebpf.MapSpec `ebpf:"segments"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
@@ -381,6 +398,7 @@ type TcpstatesMaps struct {
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Sample    *ebpf.Map `ebpf:"sample"`
+	Segments  *ebpf.Map `ebpf:"segments"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
 
@@ -397,6 +415,7 @@ func (m *TcpstatesMaps) Close() error {
 		m.Ports,
 		m.Prefixes,
 		m.Sample,
+		m.Segments,
 		m.Started,
 	)
 }
@@ -416,25 +435,29 @@ type TcpstatesVariables struct {
 //
 // It can be passed to LoadTcpstatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesPrograms struct {
-	Accepted            *ebpf.Program `ebpf:"accepted"`
-	Between             *ebpf.Program `ebpf:"between"`
-	Between2nd          *ebpf.Program `ebpf:"between_2nd"`
-	Exited              *ebpf.Program `ebpf:"exited"`
-	Exited2nd           *ebpf.Program `ebpf:"exited_2nd"`
-	Exited3rd           *ebpf.Program `ebpf:"exited_3rd"`
-	Exited4th           *ebpf.Program `ebpf:"exited_4th"`
-	First               *ebpf.Program `ebpf:"first"`
-	Forked              *ebpf.Program `ebpf:"forked"`
-	Forked2nd           *ebpf.Program `ebpf:"forked_2nd"`
-	Forked3rd           *ebpf.Program `ebpf:"forked_3rd"`
-	Forked4th           *ebpf.Program `ebpf:"forked_4th"`
-	Received            *ebpf.Program `ebpf:"received"`
-	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
-	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
-	Retransmitted       *ebpf.Program `ebpf:"retransmitted"`
-	Sent                *ebpf.Program `ebpf:"sent"`
-	SynackRetransmitted *ebpf.Program `ebpf:"synack_retransmitted"`
-	Twin                *ebpf.Program `ebpf:"twin"`
+	Accepted               *ebpf.Program `ebpf:"accepted"`
+	Between                *ebpf.Program `ebpf:"between"`
+	Between2nd             *ebpf.Program `ebpf:"between_2nd"`
+	Exited                 *ebpf.Program `ebpf:"exited"`
+	Exited2nd              *ebpf.Program `ebpf:"exited_2nd"`
+	Exited3rd              *ebpf.Program `ebpf:"exited_3rd"`
+	Exited4th              *ebpf.Program `ebpf:"exited_4th"`
+	First                  *ebpf.Program `ebpf:"first"`
+	Forked                 *ebpf.Program `ebpf:"forked"`
+	Forked2nd              *ebpf.Program `ebpf:"forked_2nd"`
+	Forked3rd              *ebpf.Program `ebpf:"forked_3rd"`
+	Forked4th              *ebpf.Program `ebpf:"forked_4th"`
+	Received               *ebpf.Program `ebpf:"received"`
+	ResetReceived          *ebpf.Program `ebpf:"reset_received"`
+	ResetReceived2nd       *ebpf.Program `ebpf:"reset_received_2nd"`
+	ResetSent              *ebpf.Program `ebpf:"reset_sent"`
+	ResetSent2nd           *ebpf.Program `ebpf:"reset_sent_2nd"`
+	Retransmitted          *ebpf.Program `ebpf:"retransmitted"`
+	Retransmitted2nd       *ebpf.Program `ebpf:"retransmitted_2nd"`
+	Sent                   *ebpf.Program `ebpf:"sent"`
+	SynackRetransmitted    *ebpf.Program `ebpf:"synack_retransmitted"`
+	SynackRetransmitted2nd *ebpf.Program `ebpf:"synack_retransmitted_2nd"`
+	Twin                   *ebpf.Program `ebpf:"twin"`
 }
 
 func (p *TcpstatesPrograms) Close() error {
@@ -453,10 +476,14 @@ func (p *TcpstatesPrograms) Close() error {
 		p.Forked4th,
 		p.Received,
 		p.ResetReceived,
+		p.ResetReceived2nd,
 		p.ResetSent,
+		p.ResetSent2nd,
 		p.Retransmitted,
+		p.Retransmitted2nd,
 		p.Sent,
 		p.SynackRetransmitted,
+		p.SynackRetransmitted2nd,
 		p.Twin,
 	)
 }

@@ -31,16 +31,17 @@ type TcpstatesPerfAcceptor struct {
 }
 
 type TcpstatesPerfCounts struct {
-	_              structs.HostLayout
-	Emitted        uint64
-	Lost           uint64
-	Recovered      uint64
-	Deferred       uint64
-	RecoveredForks uint64
-	RecoveredExits uint64
-	Gaps           uint64
-	UnsampledConns uint64
-	Unsampled      uint64
+	_                 structs.HostLayout
+	Emitted           uint64
+	Lost              uint64
+	Recovered         uint64
+	Deferred          uint64
+	RecoveredForks    uint64
+	RecoveredExits    uint64
+	RecoveredSegments uint64
+	Gaps              uint64
+	UnsampledConns    uint64
+	Unsampled         uint64
 }
 
 type TcpstatesPerfFollowing struct {
@@ -129,6 +130,12 @@ type TcpstatesPerfSettings struct {
 	_               [1]byte
 }
 
+type TcpstatesPerfWhat struct {
+	_      structs.HostLayout
+	Socket uint64
+	Other  uint64
+}
+
 type TcpstatesPerfWho struct {
 	_       structs.HostLayout
 	Address uint64
@@ -139,42 +146,47 @@ type TcpstatesPerfWho struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	TcpstatesPerfMapAcceptors            = "acceptors"
-	TcpstatesPerfMapCounters             = "counters"
-	TcpstatesPerfMapDone                 = "done"
-	TcpstatesPerfMapEvents               = "events"
-	TcpstatesPerfMapFollowed             = "followed"
-	TcpstatesPerfMapFollowing            = "following"
-	TcpstatesPerfMapLives                = "lives"
-	TcpstatesPerfMapNumbers              = "numbers"
-	TcpstatesPerfMapPorts                = "ports"
-	TcpstatesPerfMapPrefixes             = "prefixes"
-	TcpstatesPerfMapSample               = "sample"
-	TcpstatesPerfMapStarted              = "started"
-	TcpstatesPerfProgAccepted            = "accepted"
-	TcpstatesPerfProgBetween             = "between"
-	TcpstatesPerfProgBetween2nd          = "between_2nd"
-	TcpstatesPerfProgExited              = "exited"
-	TcpstatesPerfProgExited2nd           = "exited_2nd"
-	TcpstatesPerfProgExited3rd           = "exited_3rd"
-	TcpstatesPerfProgExited4th           = "exited_4th"
-	TcpstatesPerfProgFirst               = "first"
-	TcpstatesPerfProgForked              = "forked"
-	TcpstatesPerfProgForked2nd           = "forked_2nd"
-	TcpstatesPerfProgForked3rd           = "forked_3rd"
-	TcpstatesPerfProgForked4th           = "forked_4th"
-	TcpstatesPerfProgReceived            = "received"
-	TcpstatesPerfProgResetReceived       = "reset_received"
-	TcpstatesPerfProgResetSent           = "reset_sent"
-	TcpstatesPerfProgRetransmitted       = "retransmitted"
-	TcpstatesPerfProgSent                = "sent"
-	TcpstatesPerfProgSynackRetransmitted = "synack_retransmitted"
-	TcpstatesPerfProgTwin                = "twin"
-	TcpstatesPerfVarSetting              = "setting"
-	TcpstatesPerfVarUnusedEvent          = "unused_event"
-	TcpstatesPerfVarUnusedFacts          = "unused_facts"
-	TcpstatesPerfVarUnusedFlags          = "unused_flags"
-	TcpstatesPerfVarUnusedKind           = "unused_kind"
+	TcpstatesPerfMapAcceptors               = "acceptors"
+	TcpstatesPerfMapCounters                = "counters"
+	TcpstatesPerfMapDone                    = "done"
+	TcpstatesPerfMapEvents                  = "events"
+	TcpstatesPerfMapFollowed                = "followed"
+	TcpstatesPerfMapFollowing               = "following"
+	TcpstatesPerfMapLives                   = "lives"
+	TcpstatesPerfMapNumbers                 = "numbers"
+	TcpstatesPerfMapPorts                   = "ports"
+	TcpstatesPerfMapPrefixes                = "prefixes"
+	TcpstatesPerfMapSample                  = "sample"
+	TcpstatesPerfMapSegments                = "segments"
+	TcpstatesPerfMapStarted                 = "started"
+	TcpstatesPerfProgAccepted               = "accepted"
+	TcpstatesPerfProgBetween                = "between"
+	TcpstatesPerfProgBetween2nd             = "between_2nd"
+	TcpstatesPerfProgExited                 = "exited"
+	TcpstatesPerfProgExited2nd              = "exited_2nd"
+	TcpstatesPerfProgExited3rd              = "exited_3rd"
+	TcpstatesPerfProgExited4th              = "exited_4th"
+	TcpstatesPerfProgFirst                  = "first"
+	TcpstatesPerfProgForked                 = "forked"
+	TcpstatesPerfProgForked2nd              = "forked_2nd"
+	TcpstatesPerfProgForked3rd              = "forked_3rd"
+	TcpstatesPerfProgForked4th              = "forked_4th"
+	TcpstatesPerfProgReceived               = "received"
+	TcpstatesPerfProgResetReceived          = "reset_received"
+	TcpstatesPerfProgResetReceived2nd       = "reset_received_2nd"
+	TcpstatesPerfProgResetSent              = "reset_sent"
+	TcpstatesPerfProgResetSent2nd           = "reset_sent_2nd"
+	TcpstatesPerfProgRetransmitted          = "retransmitted"
+	TcpstatesPerfProgRetransmitted2nd       = "retransmitted_2nd"
+	TcpstatesPerfProgSent                   = "sent"
+	TcpstatesPerfProgSynackRetransmitted    = "synack_retransmitted"
+	TcpstatesPerfProgSynackRetransmitted2nd = "synack_retransmitted_2nd"
+	TcpstatesPerfProgTwin                   = "twin"
+	TcpstatesPerfVarSetting                 = "setting"
+	TcpstatesPerfVarUnusedEvent             = "unused_event"
+	TcpstatesPerfVarUnusedFacts             = "unused_facts"
+	TcpstatesPerfVarUnusedFlags             = "unused_flags"
+	TcpstatesPerfVarUnusedKind              = "unused_kind"
 )
 
 // LoadTcpstatesPerf returns the embedded CollectionSpec for TcpstatesPerf.
@@ -219,25 +231,29 @@ type TcpstatesPerfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcpstatesPerfProgramSpecs struct {
-	Accepted            *ebpf.ProgramSpec `ebpf:"accepted"`
-	Between             *ebpf.ProgramSpec `ebpf:"between"`
-	Between2nd          *ebpf.ProgramSpec `ebpf:"between_2nd"`
-	Exited              *ebpf.ProgramSpec `ebpf:"exited"`
-	Exited2nd           *ebpf.ProgramSpec `ebpf:"exited_2nd"`
-	Exited3rd           *ebpf.ProgramSpec `ebpf:"exited_3rd"`
-	Exited4th           *ebpf.ProgramSpec `ebpf:"exited_4th"`
-	First               *ebpf.ProgramSpec `ebpf:"first"`
-	Forked              *ebpf.ProgramSpec `ebpf:"forked"`
-	Forked2nd           *ebpf.ProgramSpec `ebpf:"forked_2nd"`
-	Forked3rd           *ebpf.ProgramSpec `ebpf:"forked_3rd"`
-	Forked4th           *ebpf.ProgramSpec `ebpf:"forked_4th"`
-	Received            *ebpf.ProgramSpec `ebpf:"received"`
-	ResetReceived       *ebpf.ProgramSpec `ebpf:"reset_received"`
-	ResetSent           *ebpf.ProgramSpec `ebpf:"reset_sent"`
-	Retransmitted       *ebpf.ProgramSpec `ebpf:"retransmitted"`
-	Sent                *ebpf.ProgramSpec `ebpf:"sent"`
-	SynackRetransmitted *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
-	Twin                *ebpf.ProgramSpec `ebpf:"twin"`
+	Accepted               *ebpf.ProgramSpec `ebpf:"accepted"`
+	Between                *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd             *ebpf.ProgramSpec `ebpf:"between_2nd"`
+	Exited                 *ebpf.ProgramSpec `ebpf:"exited"`
+	Exited2nd              *ebpf.ProgramSpec `ebpf:"exited_2nd"`
+	Exited3rd              *ebpf.ProgramSpec `ebpf:"exited_3rd"`
+	Exited4th              *ebpf.ProgramSpec `ebpf:"exited_4th"`
+	First                  *ebpf.ProgramSpec `ebpf:"first"`
+	Forked                 *ebpf.ProgramSpec `ebpf:"forked"`
+	Forked2nd              *ebpf.ProgramSpec `ebpf:"forked_2nd"`
+	Forked3rd              *ebpf.ProgramSpec `ebpf:"forked_3rd"`
+	Forked4th              *ebpf.ProgramSpec `ebpf:"forked_4th"`
+	Received               *ebpf.ProgramSpec `ebpf:"received"`
+	ResetReceived          *ebpf.ProgramSpec `ebpf:"reset_received"`
+	ResetReceived2nd       *ebpf.ProgramSpec `ebpf:"reset_received_2nd"`
+	ResetSent              *ebpf.ProgramSpec `ebpf:"reset_sent"`
+	ResetSent2nd           *ebpf.ProgramSpec `ebpf:"reset_sent_2nd"`
+	Retransmitted          *ebpf.ProgramSpec `ebpf:"retransmitted"`
+	Retransmitted2nd       *ebpf.ProgramSpec `ebpf:"retransmitted_2nd"`
+	Sent                   *ebpf.ProgramSpec `ebpf:"sent"`
+	SynackRetransmitted    *ebpf.ProgramSpec `ebpf:"synack_retransmitted"`
+	SynackRetransmitted2nd *ebpf.ProgramSpec `ebpf:"synack_retransmitted_2nd"`
+	Twin                   *ebpf.ProgramSpec `ebpf:"twin"`
 }
 
 // TcpstatesPerfMapSpecs contains maps before they are loaded into the kernel.
@@ -255,6 +271,7 @@ type TcpstatesPerfMapSpecs struct {
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Sample    *ebpf.MapSpec `ebpf:"sample"`
+	Segments  *ebpf.MapSpec `ebpf:"segments"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
@@ -300,6 +317,7 @@ type TcpstatesPerfMaps struct {
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Sample    *ebpf.Map `ebpf:"sample"`
+	Segments  *ebpf.Map `ebpf:"segments"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
 
@@ -316,6 +334,7 @@ func (m *TcpstatesPerfMaps) Close() error {
 		m.Ports,
 		m.Prefixes,
 		m.Sample,
+		m.Segments,
 		m.Started,
 	)
 }
@@ -335,25 +354,29 @@ type TcpstatesPerfVariables struct {
 //
 // It can be passed to LoadTcpstatesPerfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcpstatesPerfPrograms struct {
-	Accepted            *ebpf.Program `ebpf:"accepted"`
-	Between             *ebpf.Program `ebpf:"between"`
-	Between2nd          *ebpf.Program `ebpf:"between_2nd"`
-	Exited              *ebpf.Program `ebpf:"exited"`
-	Exited2nd           *ebpf.Program `ebpf:"exited_2nd"`
-	Exited3rd           *ebpf.Program `ebpf:"exited_3rd"`
-	Exited4th           *ebpf.Program `ebpf:"exited_4th"`
-	First               *ebpf.Program `ebpf:"first"`
-	Forked              *ebpf.Program `ebpf:"forked"`
-	Forked2nd           *ebpf.Program `ebpf:"forked_2nd"`
-	Forked3rd           *ebpf.Program `ebpf:"forked_3rd"`
-	Forked4th           *ebpf.Program `ebpf:"forked_4th"`
-	Received            *ebpf.Program `ebpf:"received"`
-	ResetReceived       *ebpf.Program `ebpf:"reset_received"`
-	ResetSent           *ebpf.Program `ebpf:"reset_sent"`
-	Retransmitted       *ebpf.Program `ebpf:"retransmitted"`
-	Sent                *ebpf.Program `ebpf:"sent"`
-	SynackRetransmitted *ebpf.Program `ebpf:"synack_retransmitted"`
-	Twin                *ebpf.Program `ebpf:"twin"`
+	Accepted               *ebpf.Program `ebpf:"accepted"`
+	Between                *ebpf.Program `ebpf:"between"`
+	Between2nd             *ebpf.Program `ebpf:"between_2nd"`
+	Exited                 *ebpf.Program `ebpf:"exited"`
+	Exited2nd              *ebpf.Program `ebpf:"exited_2nd"`
+	Exited3rd              *ebpf.Program `ebpf:"exited_3rd"`
+	Exited4th              *ebpf.Program `ebpf:"exited_4th"`
+	First                  *ebpf.Program `ebpf:"first"`
+	Forked                 *ebpf.Program `ebpf:"forked"`
+	Forked2nd              *ebpf.Program `ebpf:"forked_2nd"`
+	Forked3rd              *ebpf.Program `ebpf:"forked_3rd"`
+	Forked4th              *ebpf.Program `ebpf:"forked_4th"`
+	Received               *ebpf.Program `ebpf:"received"`
+	ResetReceived          *ebpf.Program `ebpf:"reset_received"`
+	ResetReceived2nd       *ebpf.Program `ebpf:"reset_received_2nd"`
+	ResetSent              *ebpf.Program `ebpf:"reset_sent"`
+	ResetSent2nd           *ebpf.Program `ebpf:"reset_sent_2nd"`
+	Retransmitted          *ebpf.Program `ebpf:"retransmitted"`
+	Retransmitted2nd       *ebpf.Program `ebpf:"retransmitted_2nd"`
+	Sent                   *ebpf.Program `ebpf:"sent"`
+	SynackRetransmitted    *ebpf.Program `ebpf:"synack_retransmitted"`
+	SynackRetransmitted2nd *ebpf.Program `ebpf:"synack_retransmitted_2nd"`
+	Twin                   *ebpf.Program `ebpf:"twin"`
 }
 
 func (p *TcpstatesPerfPrograms) Close() error {
@@ -372,10 +395,14 @@ func (p *TcpstatesPerfPrograms) Close() error {
 		p.Forked4th,
 		p.Received,
 		p.ResetReceived,
+		p.ResetReceived2nd,
 		p.ResetSent,
+		p.ResetSent2nd,
 		p.Retransmitted,
+		p.Retransmitted2nd,
 		p.Sent,
 		p.SynackRetransmitted,
+		p.SynackRetransmitted2nd,
 		p.Twin,
 	)
 }

@@ -14,16 +14,17 @@ import (
 )
 
 type TracepointPerfCounts struct {
-	_              structs.HostLayout
-	Emitted        uint64
-	Lost           uint64
-	Recovered      uint64
-	Deferred       uint64
-	RecoveredForks uint64
-	RecoveredExits uint64
-	Gaps           uint64
-	UnsampledConns uint64
-	Unsampled      uint64
+	_                 structs.HostLayout
+	Emitted           uint64
+	Lost              uint64
+	Recovered         uint64
+	Deferred          uint64
+	RecoveredForks    uint64
+	RecoveredExits    uint64
+	RecoveredSegments uint64
+	Gaps              uint64
+	UnsampledConns    uint64
+	Unsampled         uint64
 }
 
 type TracepointPerfFieldPlace struct {

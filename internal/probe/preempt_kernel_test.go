@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
+	"tcpstates/internal/event"
 	"tcpstates/internal/feature"
 	"tcpstates/internal/kerneltest"
 )
@@ -170,5 +171,51 @@ func requireForbids(t *testing.T, o Options, want bool) {
 		if forbids != want {
 			t.Errorf("%s forbids preemption: %v, want %v", name, forbids, want)
 		}
+	}
+}
+
+// TestResetsByEachCopy leaves it to each of the programs that tell of resets to do so, and
+// then to all: each reset is told once.
+func TestResetsByEachCopy(t *testing.T) {
+	kerneltest.Require(t)
+	asSinceLinux7(t)
+	sent, received := copiesOf("reset_sent")[:2], copiesOf("reset_received")[:2]
+	for i := range len(sent) + 1 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			if i < len(sent) {
+				leaveWork(t, sent[i], sent)
+				leaveWork(t, received[i], received)
+			}
+			ns := kerneltest.NewNetns(t)
+			c := trace(t, Options{})
+			for _, name := range slices.Concat(sent, received) {
+				if c.objects.Programs[name] == nil {
+					t.Skipf("%s is not loaded: this kernel does not have its tracepoint", name)
+				}
+			}
+			const connections = 20
+			ns.Do(t, func() {
+				l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+				defer l.Close()
+				for range connections {
+					client, server := kerneltest.Connect(t, l)
+					if err := client.SetLinger(0); err != nil {
+						t.Error(err)
+					}
+					client.Close()
+					server.Close()
+				}
+			})
+			ns.Settle(t)
+			c.end(t)
+			requireTotals(t, c)
+			told := map[event.Kind]int{}
+			for _, e := range of(ns, c.others) {
+				told[e.Kind]++
+			}
+			if told[event.KindResetSent] != connections || told[event.KindResetReceived] != connections {
+				t.Errorf("told are %v, want %d of each", told, connections)
+			}
+		})
 	}
 }

@@ -30,7 +30,7 @@ type programs struct {
 type misses struct {
 	first          uint64 // the first on the tracepoint of transitions
 	forked, exited uint64 // those of processes
-	others         uint64 // those that tell of something else, which have no copies
+	segments       uint64 // those of resets and retransmissions
 }
 
 // attachTyped attaches a program whose type says to which tracepoint.
@@ -100,8 +100,8 @@ func (p *programs) misses(first string) (m misses, err error) {
 		program string
 		n       *uint64
 	}{
-		{first, &m.first}, {"forked", &m.forked}, {"exited", &m.exited}, {"reset_received", &m.others},
-		{"reset_sent", &m.others}, {"retransmitted", &m.others}, {"synack_retransmitted", &m.others},
+		{first, &m.first}, {"forked", &m.forked}, {"exited", &m.exited}, {"reset_received", &m.segments},
+		{"reset_sent", &m.segments}, {"retransmitted", &m.segments}, {"synack_retransmitted", &m.segments},
 	} {
 		program := p.objects.Programs[each.program]
 		if program == nil {
@@ -130,6 +130,7 @@ func (p *programs) counts() (sum bpf.TcpstatesCounts, err error) {
 		sum.Deferred += c.Deferred
 		sum.RecoveredForks += c.RecoveredForks
 		sum.RecoveredExits += c.RecoveredExits
+		sum.RecoveredSegments += c.RecoveredSegments
 		sum.Gaps += c.Gaps
 		sum.Unsampled += c.Unsampled
 		sum.UnsampledConns += c.UnsampledConns
@@ -138,7 +139,7 @@ func (p *programs) counts() (sum bpf.TcpstatesCounts, err error) {
 }
 
 // unseen is of what none of the programs was run.
-type unseen struct{ transitions, forks, exits, others uint64 }
+type unseen struct{ transitions, forks, exits, segments uint64 }
 
 // unseen finds it: what the first of several did not handle, a later one did, or nobody.
 func (p *programs) unseen(first string, c *bpf.TcpstatesCounts) (unseen, error) {
@@ -148,7 +149,7 @@ func (p *programs) unseen(first string, c *bpf.TcpstatesCounts) (unseen, error) 
 		transitions: beyond(now.first-before.first+c.Deferred, c.Recovered),
 		forks:       beyond(now.forked-before.forked, c.RecoveredForks),
 		exits:       beyond(now.exited-before.exited, c.RecoveredExits),
-		others:      now.others - before.others,
+		segments:    beyond(now.segments-before.segments, c.RecoveredSegments),
 	}, err
 }
 
@@ -164,7 +165,7 @@ func (p *programs) totals(first string) (Totals, error) {
 	unseen, err := p.unseen(first, &c)
 	return Totals{
 		Emitted: c.Emitted, Lost: c.Lost, Recovered: c.Recovered, Gaps: c.Gaps,
-		Missed:    unseen.transitions + unseen.forks + unseen.others,
+		Missed:    unseen.transitions + unseen.forks + unseen.segments,
 		Unsampled: c.Unsampled, UnsampledConns: c.UnsampledConns,
 	}, err
 }
