@@ -121,8 +121,12 @@ func TestFollowsByEachCopy(t *testing.T) {
 			requireTotals(t, c)
 			counts, err := c.counts()
 			byCopies := i > 0 && i < len(forks)
-			if err != nil || counts.RecoveredForks > 0 != byCopies || counts.RecoveredExits > 0 != byCopies {
+			if byCopies && (counts.RecoveredForks == 0 || counts.RecoveredExits == 0) || err != nil {
 				t.Errorf("the copies have handled %d forks and %d ends, %v", counts.RecoveredForks, counts.RecoveredExits, err)
+			}
+			// Elsewhere there is nothing that keeps the first from being run.
+			if !byCopies && feature.OlderThan(7, 0) && counts.RecoveredForks+counts.RecoveredExits > 0 {
+				t.Errorf("the copies have handled %d forks and %d ends that the first had", counts.RecoveredForks, counts.RecoveredExits)
 			}
 			told := map[uint32]int{}
 			for _, e := range c.forks {
