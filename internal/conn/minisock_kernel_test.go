@@ -89,6 +89,9 @@ func TestFinWait2ThatExpires(t *testing.T) {
 		if leaving.Fate == event.FateUnknown && try < tries {
 			continue
 		}
+		if leaving.Fate == event.FateUnknown && kerneltest.Emulated() {
+			t.Skip("the emulated machine was too slow to be looked at closely enough, in all tries")
+		}
 		if leaving.Fate != event.FateExpired || leaving.End.Reason != event.ReasonTimedOut || leaving.End.Cause != event.CauseFinWait2Time {
 			t.Errorf("its fate is %d, %s", leaving.Fate, describeEnd(&leaving))
 		}
