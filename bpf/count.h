@@ -10,9 +10,9 @@ struct counts {
 	__u64 lost;	 /* records for which the ring buffer had no room */
 	__u64 recovered; /* runs of a later program that found no mark of one before */
 	__u64 deferred;	 /* runs of the first that left the event to the twin */
-	__u64 recovered_forks; /* the same of the copies on the tracepoints of forks, */
-	__u64 recovered_exits; /* and of the ends of tasks, */
-	__u64 recovered_segments; /* and of resets and retransmissions */
+	__u64 recovered_forks;	  /* forks that a copy has handled, see copies.h */
+	__u64 recovered_exits;	  /* ends of tasks that one has */
+	__u64 recovered_segments; /* resets and retransmissions that one has */
 	__u64 gaps;	 /* transitions before which another must have gone unseen */
 	/* See sample.h. */
 	__u64 unsampled_conns; /* connections that are not in the sample */

@@ -41,16 +41,20 @@ func (a *app) judge(j judged) *verdict {
 	if j.judge == nil && j.child == nil {
 		return nil
 	}
-	v := &verdict{app: a}
-	v.report = report.Report{
-		Name: a.commandLine(), Began: j.began, Took: j.took, Outcome: report.Passed,
-	}
-	v.report.Host, _ = os.Hostname() // it is not known
+	v := a.newVerdict(j.began)
+	v.report.Took, v.report.Outcome = j.took, report.Passed
 	if j.judge != nil {
 		v.verdicts = j.judge.Verdicts(j.flags.inForce())
 		v.addRules(j)
 	}
 	v.conclude(j)
+	return v
+}
+
+// newVerdict is one of a run of which nothing is known yet.
+func (a *app) newVerdict(began time.Time) *verdict {
+	v := &verdict{app: a, report: report.Report{Name: a.commandLine(), Began: began, Outcome: report.Inconclusive}}
+	v.report.Host, _ = os.Hostname() // it is not known
 	return v
 }
 
@@ -200,10 +204,8 @@ func (a *app) answerUnjudged(f *expectFlags, why error) error {
 	if err != nil {
 		return nil // as the run's own error says
 	}
-	v := &verdict{app: a, report: report.Report{
-		Name: a.commandLine(), Began: time.Unix(0, a.clock.Now()), Outcome: report.Inconclusive, Why: why.Error(),
-	}}
-	v.report.Host, _ = os.Hostname() // it is not known
+	v := a.newVerdict(time.Unix(0, a.clock.Now()))
+	v.report.Why = why.Error()
 	return v.writeAll(f, to)
 }
 
