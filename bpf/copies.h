@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * Since Linux 7.0 the programs on a tracepoint may have copies there, for what they are
- * not run for (see preempt.h): each does what none before it has done.
+ * Since Linux 7.0 a process can begin, and a task end, while another program on the same
+ * CPU tells of such (see preempt.h). Then those programs have copies on their tracepoints,
+ * each of which does what none before it has done.
  */
 #ifndef TCPSTATES_COPIES_H
 #define TCPSTATES_COPIES_H
 
-#include "count.h"
+#include "kernel.h"
 
 enum done {
 	FORK,
@@ -50,63 +51,6 @@ static __always_inline bool is_done(enum done what, const struct task_struct *ta
 	if (last->address == who.address && last->start == who.start)
 		return 1;
 	*last = who;
-	return 0;
-}
-
-/* What a program with one copy tells of. */
-enum segment {
-	RESET_RECEIVED,
-	RESET_SENT,
-	RETRANSMIT,
-	SYNACK_RETRANSMIT,
-	SEGMENTS,
-};
-
-struct what {
-	__u64 socket;
-	__u64 other; /* the second argument */
-};
-
-/*
- * What the programs have handled last and their copies have not seen yet, each at the
- * number of the task on the CPU modulo DONE_EACH. Inserted and deleted by nobody (an
- * array), read and set by the programs. Bounded as done is.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SEGMENTS *DONE_EACH);
-	__type(key, __u32);
-	__type(value, struct what);
-} segments SEC(".maps");
-
-static __always_inline struct what *segment_of(enum segment kind)
-{
-	__u32 at = kind * DONE_EACH + (__u32)bpf_get_current_pid_tgid() % DONE_EACH;
-
-	return bpf_map_lookup_elem(&segments, &at);
-}
-
-static __always_inline void mark_segment(enum segment kind, __u64 socket, __u64 other)
-{
-	struct what *last = segment_of(kind);
-
-	if (!last)
-		return;
-	last->socket = socket;
-	last->other = other;
-}
-
-/* For the copy: whether the first has handled it. The mark goes. */
-static __always_inline bool is_marked(enum segment kind, __u64 socket, __u64 other)
-{
-	struct what *last = segment_of(kind);
-
-	if (last && last->socket == socket && last->other == other) {
-		last->socket = 0;
-		last->other = 0;
-		return 1;
-	}
-	COUNT(recovered_segments);
 	return 0;
 }
 

@@ -12,7 +12,7 @@ struct counts {
 	__u64 deferred;	 /* runs of the first that left the event to the twin */
 	__u64 recovered_forks;	  /* forks that a copy has handled, see copies.h */
 	__u64 recovered_exits;	  /* ends of tasks that one has */
-	__u64 recovered_segments; /* resets and retransmissions that one has */
+	__u64 recovered_segments; /* resets and retransmissions that one has, see marks.h */
 	__u64 gaps;	 /* transitions before which another must have gone unseen */
 	/* See sample.h. */
 	__u64 unsampled_conns; /* connections that are not in the sample */

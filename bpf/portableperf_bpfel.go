@@ -74,7 +74,8 @@ type PortablePerfLife struct {
 	Seeded      bool
 	GotReset    bool
 	SentReset   bool
-	Pad         [3]uint8
+	Segments    uint8
+	Pad         [2]uint8
 	ResetReason int32
 	Pad2        uint32
 	Held        struct {
@@ -111,6 +112,16 @@ type PortablePerfListener struct {
 		Cgroup   uint64
 	}
 	Address uint64
+}
+
+type PortablePerfMarksOf struct {
+	_  structs.HostLayout
+	Of [4]struct {
+		_      structs.HostLayout
+		Socket uint64
+		Other  uint64
+		Left   uint64
+	}
 }
 
 type PortablePerfNumber struct {
@@ -155,12 +166,6 @@ type PortablePerfSettings struct {
 	_               [1]byte
 }
 
-type PortablePerfWhat struct {
-	_      structs.HostLayout
-	Socket uint64
-	Other  uint64
-}
-
 type PortablePerfWho struct {
 	_       structs.HostLayout
 	Address uint64
@@ -179,11 +184,11 @@ const (
 	PortablePerfMapFollowing               = "following"
 	PortablePerfMapListeners               = "listeners"
 	PortablePerfMapLives                   = "lives"
+	PortablePerfMapMarks                   = "marks"
 	PortablePerfMapNumbers                 = "numbers"
 	PortablePerfMapPorts                   = "ports"
 	PortablePerfMapPrefixes                = "prefixes"
 	PortablePerfMapSample                  = "sample"
-	PortablePerfMapSegments                = "segments"
 	PortablePerfMapSetting                 = "setting"
 	PortablePerfMapStarted                 = "started"
 	PortablePerfProgAccepted               = "accepted"
@@ -290,11 +295,11 @@ type PortablePerfMapSpecs struct {
 	Following *ebpf.MapSpec `ebpf:"following"`
 	Listeners *ebpf.MapSpec `ebpf:"listeners"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
+	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Sample    *ebpf.MapSpec `ebpf:"sample"`
-	Segments  *ebpf.MapSpec `ebpf:"segments"`
 	Setting   *ebpf.MapSpec `ebpf:"setting"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
@@ -333,11 +338,11 @@ type PortablePerfMaps struct {
 	Following *ebpf.Map `ebpf:"following"`
 	Listeners *ebpf.Map `ebpf:"listeners"`
 	Lives     *ebpf.Map `ebpf:"lives"`
+	Marks     *ebpf.Map `ebpf:"marks"`
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Sample    *ebpf.Map `ebpf:"sample"`
-	Segments  *ebpf.Map `ebpf:"segments"`
 	Setting   *ebpf.Map `ebpf:"setting"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
@@ -352,11 +357,11 @@ func (m *PortablePerfMaps) Close() error {
 		m.Following,
 		m.Listeners,
 		m.Lives,
+		m.Marks,
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
 		m.Sample,
-		m.Segments,
 		m.Setting,
 		m.Started,
 	)

@@ -36,7 +36,8 @@ type SnapshotLife struct {
 	Seeded      bool
 	GotReset    bool
 	SentReset   bool
-	Pad         [3]uint8
+	Segments    uint8
+	Pad         [2]uint8
 	ResetReason int32
 	Pad2        uint32
 	Held        struct {

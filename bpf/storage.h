@@ -43,7 +43,8 @@ struct life {
 	bool seeded;	      /* since is when tracing began: state began before */
 	bool got_reset;	      /* a reset came since the last transition */
 	bool sent_reset;      /* one was sent since then, for reset_reason */
-	__u8 pad[3];
+	__u8 segments;	      /* those that were handled and that the copy has not seen yet: bits, see marks.h */
+	__u8 pad[2];
 	__s32 reset_reason;
 	__u32 pad2;
 	struct hop held;
@@ -86,6 +87,7 @@ static __always_inline void forget_socket(struct life *life)
 	life->bound = 0;
 	life->got_reset = 0;
 	life->sent_reset = 0;
+	life->segments = 0;
 	set_owner(life, &nobody);
 }
 #endif

@@ -10,6 +10,7 @@
 #include "count.h"
 #include "facts.h"
 #include "local_port.h"
+#include "marks.h"
 #include "owner.h"
 #include "preempt.h"
 #include "started.h"
@@ -246,7 +247,7 @@ static __always_inline void on_transition(struct tally *tally, enum tally_of who
 
 static __always_inline bool is_counted(const struct sock *sk, int oldstate, int newstate)
 {
-	return oldstate != newstate && READ_NUMBER(sk, sk_protocol) == IPPROTO_TCP && has_started();
+	return oldstate != newstate && READ_NUMBER(sk, sk_protocol) == IPPROTO_TCP;
 }
 
 static __always_inline __u64 hop_of(int oldstate, int newstate)
@@ -277,8 +278,12 @@ int BPF_PROG(first, const struct sock *sk, int oldstate, int newstate)
 	struct trail *trail;
 	__u64 address, now;
 
-	if (!is_counted(sk, oldstate, newstate))
+	if (!has_started())
 		return 0;
+	if (!is_counted(sk, oldstate, newstate)) {
+		leave_mark(MARK_UNCOUNTED, (__u64)sk, hop_of(oldstate, newstate));
+		return 0;
+	}
 	tally = tally_of(FIRSTS);
 	if (!tally)
 		return 0;
@@ -315,7 +320,15 @@ static __always_inline int count_if_nobody_has(enum program program, const struc
 	struct tally *tally;
 	__u64 now;
 
-	if (!is_counted(sk, oldstate, newstate) || is_marked(sk, oldstate, newstate, last))
+	if (!has_started())
+		return 0;
+	if (!is_counted(sk, oldstate, newstate)) {
+		/* Nothing is missed where the first was not run for it. */
+		if (last && !take_mark(MARK_UNCOUNTED, (__u64)sk, hop_of(oldstate, newstate)))
+			COUNT(recovered);
+		return 0;
+	}
+	if (is_marked(sk, oldstate, newstate, last))
 		return 0;
 	now = bpf_ktime_get_ns();
 	trail = trail_for(program, sk, now);
@@ -352,15 +365,13 @@ int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 	return count_if_nobody_has(TWIN, sk, oldstate, newstate, 1);
 }
 
-SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(reset_received, const struct sock *sk)
+static __always_inline int on_reset_received(enum program program, const struct sock *sk)
 {
-	UNPREEMPTED;
 	struct trail *trail;
 
 	if (READ_NUMBER(sk, sk_protocol) != IPPROTO_TCP || !has_started())
 		return 0;
-	trail = trail_for(RESET_RECEIVED, sk, bpf_ktime_get_ns());
+	trail = trail_for(program, sk, bpf_ktime_get_ns());
 	if (!trail)
 		return 0;
 	trail->flags |= TRAIL_GOT_RESET;
@@ -372,10 +383,8 @@ int BPF_PROG(reset_received, const struct sock *sk)
  * As a rule the report of a reset comes after the end that it belongs to, and more
  * than one may say the same.
  */
-SEC("tp_btf/tcp_send_reset")
-int BPF_PROG(reset_sent, const struct sock *sk)
+static __always_inline int on_reset_sent(enum program program, const struct sock *sk)
 {
-	UNPREEMPTED;
 	struct trail *trail;
 	__u8 state;
 
@@ -386,7 +395,7 @@ int BPF_PROG(reset_sent, const struct sock *sk)
 		return 0;
 	if (state == TCP_LISTEN || READ_NUMBER(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
-	trail = trail_for(RESET_SENT, sk, bpf_ktime_get_ns());
+	trail = trail_for(program, sk, bpf_ktime_get_ns());
 	if (!trail)
 		return 0;
 	trail->flags |= TRAIL_SENT_RESET;
@@ -398,4 +407,37 @@ int BPF_PROG(reset_sent, const struct sock *sk)
 	}
 	leave_trail(trail);
 	return 0;
+}
+
+/* The copies do the same again, which makes no difference. */
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(reset_received, const struct sock *sk)
+{
+	UNPREEMPTED;
+	is_mine(MARK_RESET_RECEIVED, (__u64)sk, 0, 0);
+	return on_reset_received(RESET_RECEIVED, sk);
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(reset_received_2nd, const struct sock *sk)
+{
+	UNPREEMPTED;
+	is_mine(MARK_RESET_RECEIVED, (__u64)sk, 0, 1);
+	return on_reset_received(RESET_RECEIVED_2ND, sk);
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(reset_sent, const struct sock *sk, const void *skb)
+{
+	UNPREEMPTED;
+	is_mine(MARK_RESET_SENT, (__u64)sk, (__u64)skb, 0);
+	return on_reset_sent(RESET_SENT, sk);
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(reset_sent_2nd, const struct sock *sk, const void *skb)
+{
+	UNPREEMPTED;
+	is_mine(MARK_RESET_SENT, (__u64)sk, (__u64)skb, 1);
+	return on_reset_sent(RESET_SENT_2ND, sk);
 }

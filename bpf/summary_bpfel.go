@@ -49,6 +49,16 @@ const (
 	SummaryEndingSignsENDING_UNSEEN     SummaryEndingSigns = 64
 )
 
+type SummaryMarksOf struct {
+	_  structs.HostLayout
+	Of [4]struct {
+		_      structs.HostLayout
+		Socket uint64
+		Other  uint64
+		Left   uint64
+	}
+}
+
 type SummaryNumber struct {
 	_     structs.HostLayout
 	What  uint32
@@ -87,7 +97,7 @@ type SummaryTally struct {
 	_           structs.HostLayout
 	Transitions [16][16]uint64
 	Times       [16][48]uint64
-	Sockets     [6]uint64
+	Sockets     [8]uint64
 	Hop         uint64
 }
 
@@ -133,32 +143,35 @@ type SummaryTrail struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SummaryMapCounters       = "counters"
-	SummaryMapEndings        = "endings"
-	SummaryMapNumbers        = "numbers"
-	SummaryMapPorts          = "ports"
-	SummaryMapPrefixes       = "prefixes"
-	SummaryMapSample         = "sample"
-	SummaryMapSlots          = "slots"
-	SummaryMapStarted        = "started"
-	SummaryMapTallies        = "tallies"
-	SummaryMapTrails         = "trails"
-	SummaryMapUnsorted       = "unsorted"
-	SummaryProgBetween       = "between"
-	SummaryProgBetween2nd    = "between_2nd"
-	SummaryProgFirst         = "first"
-	SummaryProgResetReceived = "reset_received"
-	SummaryProgResetSent     = "reset_sent"
-	SummaryProgTwin          = "twin"
-	SummaryVarSetting        = "setting"
-	SummaryVarUnusedBuckets  = "unused_buckets"
-	SummaryVarUnusedEvent    = "unused_event"
-	SummaryVarUnusedFacts    = "unused_facts"
-	SummaryVarUnusedFlags    = "unused_flags"
-	SummaryVarUnusedKind     = "unused_kind"
-	SummaryVarUnusedOf       = "unused_of"
-	SummaryVarUnusedRow      = "unused_row"
-	SummaryVarUnusedSigns    = "unused_signs"
+	SummaryMapCounters          = "counters"
+	SummaryMapEndings           = "endings"
+	SummaryMapMarks             = "marks"
+	SummaryMapNumbers           = "numbers"
+	SummaryMapPorts             = "ports"
+	SummaryMapPrefixes          = "prefixes"
+	SummaryMapSample            = "sample"
+	SummaryMapSlots             = "slots"
+	SummaryMapStarted           = "started"
+	SummaryMapTallies           = "tallies"
+	SummaryMapTrails            = "trails"
+	SummaryMapUnsorted          = "unsorted"
+	SummaryProgBetween          = "between"
+	SummaryProgBetween2nd       = "between_2nd"
+	SummaryProgFirst            = "first"
+	SummaryProgResetReceived    = "reset_received"
+	SummaryProgResetReceived2nd = "reset_received_2nd"
+	SummaryProgResetSent        = "reset_sent"
+	SummaryProgResetSent2nd     = "reset_sent_2nd"
+	SummaryProgTwin             = "twin"
+	SummaryVarSetting           = "setting"
+	SummaryVarUnusedBuckets     = "unused_buckets"
+	SummaryVarUnusedEvent       = "unused_event"
+	SummaryVarUnusedFacts       = "unused_facts"
+	SummaryVarUnusedFlags       = "unused_flags"
+	SummaryVarUnusedKind        = "unused_kind"
+	SummaryVarUnusedOf          = "unused_of"
+	SummaryVarUnusedRow         = "unused_row"
+	SummaryVarUnusedSigns       = "unused_signs"
 )
 
 // LoadSummary returns the embedded CollectionSpec for Summary.
@@ -203,12 +216,14 @@ type SummarySpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SummaryProgramSpecs struct {
-	Between       *ebpf.ProgramSpec `ebpf:"between"`
-	Between2nd    *ebpf.ProgramSpec `ebpf:"between_2nd"`
-	First         *ebpf.ProgramSpec `ebpf:"first"`
-	ResetReceived *ebpf.ProgramSpec `ebpf:"reset_received"`
-	ResetSent     *ebpf.ProgramSpec `ebpf:"reset_sent"`
-	Twin          *ebpf.ProgramSpec `ebpf:"twin"`
+	Between          *ebpf.ProgramSpec `ebpf:"between"`
+	Between2nd       *ebpf.ProgramSpec `ebpf:"between_2nd"`
+	First            *ebpf.ProgramSpec `ebpf:"first"`
+	ResetReceived    *ebpf.ProgramSpec `ebpf:"reset_received"`
+	ResetReceived2nd *ebpf.ProgramSpec `ebpf:"reset_received_2nd"`
+	ResetSent        *ebpf.ProgramSpec `ebpf:"reset_sent"`
+	ResetSent2nd     *ebpf.ProgramSpec `ebpf:"reset_sent_2nd"`
+	Twin             *ebpf.ProgramSpec `ebpf:"twin"`
 }
 
 // SummaryMapSpecs contains maps before they are loaded into the kernel.
@@ -217,6 +232,7 @@ type SummaryProgramSpecs struct {
 type SummaryMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
 	Endings  *ebpf.MapSpec `ebpf:"endings"`
+	Marks    *ebpf.MapSpec `ebpf:"marks"`
 	Numbers  *ebpf.MapSpec `ebpf:"numbers"`
 	Ports    *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes *ebpf.MapSpec `ebpf:"prefixes"`
@@ -265,6 +281,7 @@ func (o *SummaryObjects) Close() error {
 type SummaryMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
 	Endings  *ebpf.Map `ebpf:"endings"`
+	Marks    *ebpf.Map `ebpf:"marks"`
 	Numbers  *ebpf.Map `ebpf:"numbers"`
 	Ports    *ebpf.Map `ebpf:"ports"`
 	Prefixes *ebpf.Map `ebpf:"prefixes"`
@@ -280,6 +297,7 @@ func (m *SummaryMaps) Close() error {
 	return _SummaryClose(
 		m.Counters,
 		m.Endings,
+		m.Marks,
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
@@ -311,12 +329,14 @@ type SummaryVariables struct {
 //
 // It can be passed to LoadSummaryObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SummaryPrograms struct {
-	Between       *ebpf.Program `ebpf:"between"`
-	Between2nd    *ebpf.Program `ebpf:"between_2nd"`
-	First         *ebpf.Program `ebpf:"first"`
-	ResetReceived *ebpf.Program `ebpf:"reset_received"`
-	ResetSent     *ebpf.Program `ebpf:"reset_sent"`
-	Twin          *ebpf.Program `ebpf:"twin"`
+	Between          *ebpf.Program `ebpf:"between"`
+	Between2nd       *ebpf.Program `ebpf:"between_2nd"`
+	First            *ebpf.Program `ebpf:"first"`
+	ResetReceived    *ebpf.Program `ebpf:"reset_received"`
+	ResetReceived2nd *ebpf.Program `ebpf:"reset_received_2nd"`
+	ResetSent        *ebpf.Program `ebpf:"reset_sent"`
+	ResetSent2nd     *ebpf.Program `ebpf:"reset_sent_2nd"`
+	Twin             *ebpf.Program `ebpf:"twin"`
 }
 
 func (p *SummaryPrograms) Close() error {
@@ -325,7 +345,9 @@ func (p *SummaryPrograms) Close() error {
 		p.Between2nd,
 		p.First,
 		p.ResetReceived,
+		p.ResetReceived2nd,
 		p.ResetSent,
+		p.ResetSent2nd,
 		p.Twin,
 	)
 }

@@ -18,6 +18,7 @@
 #include "follow.h"
 #include "fork.h"
 #include "listeners.h"
+#include "marks.h"
 #include "owner.h"
 #include "preempt.h"
 #include "segments.h"
@@ -393,133 +394,110 @@ static __always_inline void emit_happening(void *ctx, const struct tcp_sock *tp,
 	emit(ctx, tp, life, &now, lport);
 }
 
-static __always_inline int on_reset_received(void *ctx, const struct sock *sk)
+/* As is_mine, of a segment of a socket, with the mark in its life. */
+static __always_inline bool is_mine_of(struct life *life, enum mark_of what, bool is_copy)
 {
-	const struct tcp_sock *tp = tcp_of(sk);
-	struct life *life;
+	__u8 mark = 1 << what;
 
-	if (!tp || !has_started())
+	if (!is_copy) {
+		life->segments |= mark;
+		return 1;
+	}
+	if (life->segments & mark) {
+		life->segments &= ~mark;
 		return 0;
-	life = life_of(sk); /* also of a socket without: the mark must be kept */
-	if (!life)
-		return 0;
-	life->got_reset = 1;
-	emit_happening(ctx, tp, life, EVENT_RESET_RECEIVED);
-	return 0;
+	}
+	COUNT(recovered_segments);
+	return 1;
 }
 
-static __always_inline int on_reset_sent(__u64 *ctx, const struct sock *sk)
+static __always_inline void on_reset_received(void *ctx, const struct sock *sk, bool is_copy)
+{
+	const struct tcp_sock *tp = has_started() ? tcp_of(sk) : 0;
+	struct life *life = tp ? life_of(sk) : 0; /* also of a socket without: the flag must be kept */
+
+	if (!life) {
+		is_mine(MARK_RESET_RECEIVED, (__u64)sk, 0, is_copy);
+		return;
+	}
+	if (!is_mine_of(life, MARK_RESET_RECEIVED, is_copy))
+		return;
+	life->got_reset = 1;
+	emit_happening(ctx, tp, life, EVENT_RESET_RECEIVED);
+}
+
+/* The socket that sends a reset, unless that is in answer to what belongs to none. */
+static __always_inline const struct tcp_sock *sender_of_reset(const struct sock *sk)
+{
+	if (!sk || READ(sk, __sk_common.skc_state) == TCP_LISTEN)
+		return 0;
+	return tcp_of(sk);
+}
+
+static __always_inline void on_reset_sent(__u64 *ctx, const struct sock *sk, bool is_copy)
 {
 	__s32 reason = THIRD_ARGUMENT(ctx, tcp_send_reset, reason, -1);
-	const struct tcp_sock *tp;
+	bool is_minisock = sk && READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT;
+	const struct tcp_sock *tp = 0;
 	struct life *life;
 
 	if (!has_started())
-		return 0;
-	if (!sk) /* in answer to a segment that belongs to no connection */
-		return 0;
-	if (READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT) {
-		emit_minisock(ctx, &sk->__sk_common, reason);
-		return 0;
+		return;
+	if (!is_minisock)
+		tp = sender_of_reset(sk);
+	life = tp ? life_of(sk) : 0;
+	if (!life) {
+		if (is_mine(MARK_RESET_SENT, (__u64)sk, ctx[1], is_copy) && is_minisock)
+			emit_minisock(ctx, &sk->__sk_common, reason);
+		return;
 	}
-	tp = tcp_of(sk);
-	if (!tp || READ(sk, __sk_common.skc_state) == TCP_LISTEN)
-		return 0;
-	life = life_of(sk);
-	if (!life)
-		return 0;
+	if (!is_mine_of(life, MARK_RESET_SENT, is_copy))
+		return;
 	life->sent_reset = 1;
 	life->reset_reason = reason;
 	emit_happening(ctx, tp, life, EVENT_RESET_SENT);
-	return 0;
 }
 
-static __always_inline int on_retransmit(__u64 *ctx, const struct sock *sk)
+static __always_inline void on_retransmit(__u64 *ctx, const struct sock *sk, bool is_copy)
 {
-	const struct tcp_sock *tp;
-	struct life *life;
+	const struct tcp_sock *tp = has_started() ? tcp_of(sk) : 0;
+	struct life *life = tp ? known_life(sk) : 0;
 
-	if (THIRD_ARGUMENT(ctx, tcp_retransmit_skb, err, 0))
-		return 0;
-	tp = tcp_of(sk);
-	life = known_life(sk);
-	if (tp && life)
+	if (!life) {
+		is_mine(MARK_RETRANSMIT, (__u64)sk, ctx[1], is_copy);
+		return;
+	}
+	if (is_mine_of(life, MARK_RETRANSMIT, is_copy) && !THIRD_ARGUMENT(ctx, tcp_retransmit_skb, err, 0))
 		emit_happening(ctx, tp, life, EVENT_RETRANSMIT);
-	return 0;
 }
 
-static __always_inline int on_synack_retransmit(void *ctx, const struct sock *listener,
-						const struct request_sock *req)
+static __always_inline void on_synack_retransmit(__u64 *ctx, const struct sock *listener,
+						 const struct request_sock *req, bool is_copy)
 {
-	if (has_started())
+	if (has_started() && is_mine(MARK_SYNACK_RETRANSMIT, (__u64)listener, (__u64)req, is_copy))
 		emit_request(ctx, listener, req);
-	return 0;
 }
 
-/*
- * The program, and what its copy does if it was not run: which segment that was goes by
- * the socket and the second argument, for as long as both run.
- */
-PROGRAM(tcp_receive_reset)
-int reset_received(__u64 *ctx)
-{
-	UNPREEMPTED;
-	mark_segment(RESET_RECEIVED, ctx[0], 0);
-	return on_reset_received(ctx, (void *)ctx[0]);
-}
+/* A program on segments, or its copy. */
+#define ON_SEGMENT(tracepoint, name, handle)    \
+	PROGRAM(tracepoint)                     \
+	int name(__u64 *ctx)                    \
+	{                                       \
+		UNPREEMPTED;                    \
+		handle;                         \
+		return 0;                       \
+	}
 
-PROGRAM(tcp_receive_reset)
-int reset_received_2nd(__u64 *ctx)
-{
-	UNPREEMPTED;
-	return is_marked(RESET_RECEIVED, ctx[0], 0) ? 0 : on_reset_received(ctx, (void *)ctx[0]);
-}
-
-PROGRAM(tcp_send_reset)
-int reset_sent(__u64 *ctx)
-{
-	UNPREEMPTED;
-	mark_segment(RESET_SENT, ctx[0], ctx[1]);
-	return on_reset_sent(ctx, (void *)ctx[0]);
-}
-
-PROGRAM(tcp_send_reset)
-int reset_sent_2nd(__u64 *ctx)
-{
-	UNPREEMPTED;
-	return is_marked(RESET_SENT, ctx[0], ctx[1]) ? 0 : on_reset_sent(ctx, (void *)ctx[0]);
-}
-
-PROGRAM(tcp_retransmit_skb)
-int retransmitted(__u64 *ctx)
-{
-	UNPREEMPTED;
-	mark_segment(RETRANSMIT, ctx[0], ctx[1]);
-	return on_retransmit(ctx, (void *)ctx[0]);
-}
-
-PROGRAM(tcp_retransmit_skb)
-int retransmitted_2nd(__u64 *ctx)
-{
-	UNPREEMPTED;
-	return is_marked(RETRANSMIT, ctx[0], ctx[1]) ? 0 : on_retransmit(ctx, (void *)ctx[0]);
-}
-
-PROGRAM(tcp_retransmit_synack)
-int synack_retransmitted(__u64 *ctx)
-{
-	UNPREEMPTED;
-	mark_segment(SYNACK_RETRANSMIT, ctx[0], ctx[1]);
-	return on_synack_retransmit(ctx, (void *)ctx[0], (void *)ctx[1]);
-}
-
-PROGRAM(tcp_retransmit_synack)
-int synack_retransmitted_2nd(__u64 *ctx)
-{
-	UNPREEMPTED;
-	return is_marked(SYNACK_RETRANSMIT, ctx[0], ctx[1]) ? 0 :
-		on_synack_retransmit(ctx, (void *)ctx[0], (void *)ctx[1]);
-}
+ON_SEGMENT(tcp_receive_reset, reset_received, on_reset_received(ctx, (void *)ctx[0], 0))
+ON_SEGMENT(tcp_receive_reset, reset_received_2nd, on_reset_received(ctx, (void *)ctx[0], 1))
+ON_SEGMENT(tcp_send_reset, reset_sent, on_reset_sent(ctx, (void *)ctx[0], 0))
+ON_SEGMENT(tcp_send_reset, reset_sent_2nd, on_reset_sent(ctx, (void *)ctx[0], 1))
+ON_SEGMENT(tcp_retransmit_skb, retransmitted, on_retransmit(ctx, (void *)ctx[0], 0))
+ON_SEGMENT(tcp_retransmit_skb, retransmitted_2nd, on_retransmit(ctx, (void *)ctx[0], 1))
+ON_SEGMENT(tcp_retransmit_synack, synack_retransmitted,
+	   on_synack_retransmit(ctx, (void *)ctx[0], (void *)ctx[1], 0))
+ON_SEGMENT(tcp_retransmit_synack, synack_retransmitted_2nd,
+	   on_synack_retransmit(ctx, (void *)ctx[0], (void *)ctx[1], 1))
 
 static __always_inline void on_fork(void *ctx, const struct task_struct *parent,
 				    const struct task_struct *child, bool is_copy)

@@ -153,7 +153,8 @@ type TcpstatesLife struct {
 	Seeded      bool
 	GotReset    bool
 	SentReset   bool
-	Pad         [3]uint8
+	Segments    uint8
+	Pad         [2]uint8
 	ResetReason int32
 	Pad2        uint32
 	Held        struct {
@@ -168,6 +169,16 @@ type TcpstatesLife struct {
 		Signal   uint8
 		Kind     uint8
 		Pad      [7]uint8
+	}
+}
+
+type TcpstatesMarksOf struct {
+	_  structs.HostLayout
+	Of [4]struct {
+		_      structs.HostLayout
+		Socket uint64
+		Other  uint64
+		Left   uint64
 	}
 }
 
@@ -211,12 +222,6 @@ type TcpstatesSettings struct {
 	_               [1]byte
 }
 
-type TcpstatesWhat struct {
-	_      structs.HostLayout
-	Socket uint64
-	Other  uint64
-}
-
 type TcpstatesWho struct {
 	_       structs.HostLayout
 	Address uint64
@@ -234,11 +239,11 @@ const (
 	TcpstatesMapFollowed                = "followed"
 	TcpstatesMapFollowing               = "following"
 	TcpstatesMapLives                   = "lives"
+	TcpstatesMapMarks                   = "marks"
 	TcpstatesMapNumbers                 = "numbers"
 	TcpstatesMapPorts                   = "ports"
 	TcpstatesMapPrefixes                = "prefixes"
 	TcpstatesMapSample                  = "sample"
-	TcpstatesMapSegments                = "segments"
 	TcpstatesMapStarted                 = "started"
 	TcpstatesProgAccepted               = "accepted"
 	TcpstatesProgBetween                = "between"
@@ -348,11 +353,11 @@ type TcpstatesMapSpecs struct {
 	Followed  *ebpf.MapSpec `ebpf:"followed"`
 	Following *ebpf.MapSpec `ebpf:"following"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
+	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Sample    *ebpf.MapSpec `ebpf:"sample"`
-	Segments  *ebpf.MapSpec `ebpf:"segments"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
@@ -394,11 +399,11 @@ type TcpstatesMaps struct {
 	Followed  *ebpf.Map `ebpf:"followed"`
 	Following *ebpf.Map `ebpf:"following"`
 	Lives     *ebpf.Map `ebpf:"lives"`
+	Marks     *ebpf.Map `ebpf:"marks"`
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Sample    *ebpf.Map `ebpf:"sample"`
-	Segments  *ebpf.Map `ebpf:"segments"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
 
@@ -411,11 +416,11 @@ func (m *TcpstatesMaps) Close() error {
 		m.Followed,
 		m.Following,
 		m.Lives,
+		m.Marks,
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
 		m.Sample,
-		m.Segments,
 		m.Started,
 	)
 }

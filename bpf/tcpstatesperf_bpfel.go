@@ -74,7 +74,8 @@ type TcpstatesPerfLife struct {
 	Seeded      bool
 	GotReset    bool
 	SentReset   bool
-	Pad         [3]uint8
+	Segments    uint8
+	Pad         [2]uint8
 	ResetReason int32
 	Pad2        uint32
 	Held        struct {
@@ -93,6 +94,16 @@ type TcpstatesPerfLife struct {
 		Signal   uint8
 		Kind     uint8
 		Pad      [7]uint8
+	}
+}
+
+type TcpstatesPerfMarksOf struct {
+	_  structs.HostLayout
+	Of [4]struct {
+		_      structs.HostLayout
+		Socket uint64
+		Other  uint64
+		Left   uint64
 	}
 }
 
@@ -130,12 +141,6 @@ type TcpstatesPerfSettings struct {
 	_               [1]byte
 }
 
-type TcpstatesPerfWhat struct {
-	_      structs.HostLayout
-	Socket uint64
-	Other  uint64
-}
-
 type TcpstatesPerfWho struct {
 	_       structs.HostLayout
 	Address uint64
@@ -153,11 +158,11 @@ const (
 	TcpstatesPerfMapFollowed                = "followed"
 	TcpstatesPerfMapFollowing               = "following"
 	TcpstatesPerfMapLives                   = "lives"
+	TcpstatesPerfMapMarks                   = "marks"
 	TcpstatesPerfMapNumbers                 = "numbers"
 	TcpstatesPerfMapPorts                   = "ports"
 	TcpstatesPerfMapPrefixes                = "prefixes"
 	TcpstatesPerfMapSample                  = "sample"
-	TcpstatesPerfMapSegments                = "segments"
 	TcpstatesPerfMapStarted                 = "started"
 	TcpstatesPerfProgAccepted               = "accepted"
 	TcpstatesPerfProgBetween                = "between"
@@ -267,11 +272,11 @@ type TcpstatesPerfMapSpecs struct {
 	Followed  *ebpf.MapSpec `ebpf:"followed"`
 	Following *ebpf.MapSpec `ebpf:"following"`
 	Lives     *ebpf.MapSpec `ebpf:"lives"`
+	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes  *ebpf.MapSpec `ebpf:"prefixes"`
 	Sample    *ebpf.MapSpec `ebpf:"sample"`
-	Segments  *ebpf.MapSpec `ebpf:"segments"`
 	Started   *ebpf.MapSpec `ebpf:"started"`
 }
 
@@ -313,11 +318,11 @@ type TcpstatesPerfMaps struct {
 	Followed  *ebpf.Map `ebpf:"followed"`
 	Following *ebpf.Map `ebpf:"following"`
 	Lives     *ebpf.Map `ebpf:"lives"`
+	Marks     *ebpf.Map `ebpf:"marks"`
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes  *ebpf.Map `ebpf:"prefixes"`
 	Sample    *ebpf.Map `ebpf:"sample"`
-	Segments  *ebpf.Map `ebpf:"segments"`
 	Started   *ebpf.Map `ebpf:"started"`
 }
 
@@ -330,11 +335,11 @@ func (m *TcpstatesPerfMaps) Close() error {
 		m.Followed,
 		m.Following,
 		m.Lives,
+		m.Marks,
 		m.Numbers,
 		m.Ports,
 		m.Prefixes,
 		m.Sample,
-		m.Segments,
 		m.Started,
 	)
 }

@@ -72,7 +72,8 @@ type Ended struct {
 
 // summaryPrograms are the programs in the order in which they are attached, which
 // those of transitions rely on.
-var summaryPrograms = []string{"first", "between", "between_2nd", "twin", "reset_received", "reset_sent"}
+var summaryPrograms = []string{"first", "between", "between_2nd", "twin", "reset_received", "reset_received_2nd",
+	"reset_sent", "reset_sent_2nd"}
 
 // LoadSummary loads the programs. They take the best backend; of the options count
 // Filter, PIDNamespace and TypesFile. They need Linux 6.1. An error of what the machine lacks is a

@@ -1,10 +1,14 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
+	"net"
 	"os"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,6 +199,9 @@ type compared struct {
 	exact   []event.Event
 	counted *Counted
 	account Totals // the summary's
+
+	// What the first programs have missed.
+	tracedMisses, countedMisses misses
 }
 
 // beside runs something in a namespace, traced and counted side by side.
@@ -217,7 +224,12 @@ func beside(t *testing.T, o Options, run func(ns *kerneltest.Netns)) *compared {
 	if c.Sum() == 0 {
 		t.Error("nothing was counted")
 	}
-	return &compared{exact.events, c, account}
+	traced, err := exact.misses("first")
+	missed, errCounted := s.misses("first")
+	if err := errors.Join(err, errCounted); err != nil {
+		t.Error(err)
+	}
+	return &compared{exact.events, c, account, traced, missed}
 }
 
 func requireNoneMissed(t *testing.T, what string, totals func() (Totals, error)) Totals {
@@ -286,6 +298,105 @@ func TestSummaryOfInterrupts(t *testing.T) {
 				t.Error("no program was interrupted: the storm tests nothing")
 			}
 		})
+	}
+}
+
+// TestResetsOfInterrupts has resets interrupt the programs on resets: what those miss their
+// copies tell and count, and nothing twice.
+func TestResetsOfInterrupts(t *testing.T) {
+	kerneltest.Require(t)
+	threads, each := 2*runtime.NumCPU(), 5000
+	c := beside(t, Options{}, func(ns *kerneltest.Netns) {
+		ns.SpreadPackets(t)
+		var all sync.WaitGroup
+		for range threads {
+			all.Go(func() { ns.Do(t, func() { resetAll(t, each) }) })
+		}
+		all.Wait()
+	})
+	if c.tracedMisses.segments == 0 || c.countedMisses.segments == 0 {
+		t.Errorf("the trace missed %+v at first, the summary %+v: no program was interrupted", c.tracedMisses, c.countedMisses)
+	}
+	requireSameTransitions(t, exactly(t, c.exact), c.counted)
+	type reset struct {
+		cookie uint64
+		kind   event.Kind
+	}
+	told, sent := map[reset]int{}, 0
+	var refused []uint64
+	for i := range c.exact {
+		switch e := &c.exact[i]; {
+		case e.Kind == event.KindResetSent:
+			sent++
+			told[reset{e.Cookie, e.Kind}]++
+		case e.Kind == event.KindResetReceived:
+			told[reset{e.Cookie, e.Kind}]++
+		case e.Kind == event.KindTransition && e.OldState == event.SynSent && e.NewState == event.Close:
+			refused = append(refused, e.Cookie)
+		}
+	}
+	if all := threads * each; sent != all || len(refused) < all*9/10 {
+		t.Errorf("%d resets were sent and %d connections refused, want %d", sent, len(refused), all)
+	}
+	for _, cookie := range refused {
+		if told[reset{cookie, event.KindResetReceived}] == 0 {
+			t.Errorf("socket %d was refused, and no reset was told of", cookie)
+		}
+	}
+	for r, n := range told {
+		if n != 1 {
+			t.Errorf("%v of socket %d: told %d times", r.kind, r.cookie, n)
+		}
+	}
+}
+
+// resetAll resets connections as fast as it can, and has as many be refused.
+func resetAll(t *testing.T, connections int) {
+	l := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+	refusing := kerneltest.Listen(t, "tcp4", "127.0.0.1:0")
+	refusing.Close()
+	defer l.Close()
+	for range connections {
+		client, server := kerneltest.Connect(t, l)
+		if err := client.SetLinger(0); err != nil {
+			t.Error(err)
+		}
+		client.Close()
+		server.Close()
+		if c, err := net.Dial("tcp4", refusing.Addr().String()); err == nil {
+			t.Error("a closed port was connected to")
+			c.Close()
+		}
+	}
+}
+
+// TestUncountedIsNotMissed takes the first of the programs away: then the twin sees every
+// transition that was missed, of which those of sockets that are not counted are no loss.
+func TestUncountedIsNotMissed(t *testing.T) {
+	kerneltest.Require(t)
+	ns := kerneltest.NewNetns(t)
+	s := openSummary(t, Options{Filter: filter.Lowered{Netns: numbers(false, ns.Inode)}})
+	if err := s.links[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	const listeners = 50
+	ns.Do(t, func() {
+		for range listeners {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
+			if err == nil {
+				err = errors.Join(unix.Listen(fd, 1), unix.Close(fd))
+			}
+			if err != nil {
+				t.Skipf("this kernel has no MPTCP: %v", err)
+			}
+		}
+	})
+	s.Stop()
+	transitions := counted(t, s).Sum()
+	account := requireNoneMissed(t, "summary", s.Totals)
+	// Each MPTCP socket changes its state as the TCP socket under it does.
+	if transitions != 2*listeners || account.Recovered < 2*transitions {
+		t.Errorf("%d transitions were counted, want %d; %d were seen to be missed, want twice as many", transitions, 2*listeners, account.Recovered)
 	}
 }
 
