@@ -128,9 +128,10 @@ func (ns *Netns) Do(t testing.TB, f func()) {
 func (ns *Netns) Settle(t testing.TB) {
 	t.Helper()
 	ns.Do(t, func() {
-		for begin := time.Now(); !settled(t); {
+		begin := time.Now()
+		for open := openSockets(t); len(open) > 0; open = openSockets(t) {
 			if time.Since(begin) > settleLimit {
-				t.Errorf("sockets are still open after %v", settleLimit)
+				t.Errorf("sockets are still open after %v:\n%s", settleLimit, strings.Join(open, ""))
 				return
 			}
 			runtime.Gosched()
@@ -166,23 +167,23 @@ func (ns *Netns) CountTimeWait(t testing.TB) (n int) {
 // settleLimit is far more than any scenario takes.
 const settleLimit = 20 * time.Second
 
-// settled tells whether the tables show no socket but in TIME_WAIT, which is
+// openSockets are the lines of the tables on all sockets but those in TIME_WAIT, which is
 // 06 in the fourth column (proc_pid_net(5)).
-func settled(t testing.TB) bool {
+func openSockets(t testing.TB) (open []string) {
 	for _, name := range []string{"tcp", "tcp6"} {
 		table, err := os.ReadFile("/proc/thread-self/net/" + name)
 		if err != nil {
 			t.Errorf("read the table of sockets: %v", err)
-			return true
+			return nil
 		}
 		_, sockets, _ := strings.Cut(string(table), "\n")
 		for socket := range strings.Lines(sockets) {
 			if fields := strings.Fields(socket); len(fields) > 3 && fields[3] != "06" {
-				return false
+				open = append(open, socket)
 			}
 		}
 	}
-	return true
+	return open
 }
 
 // Listen opens a plain TCP listener: Go's net.Listen alone would make an MPTCP

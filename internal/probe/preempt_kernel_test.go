@@ -90,11 +90,15 @@ func TestTransitionsByEachProgram(t *testing.T) {
 // do so, and then to all: each process is told of once.
 func TestFollowsByEachCopy(t *testing.T) {
 	kerneltest.Require(t)
+	preempts := preemptsPrograms()
 	asSinceLinux7(t)
 	forks, exits := copiesOf("forked"), copiesOf("exited")
 	for i := range len(forks) + 1 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			if i < len(forks) {
+				if preempts {
+					t.Skip("where tasks are preempted in programs, one alone misses some")
+				}
 				leaveWork(t, forks[i], forks)
 				leaveWork(t, exits[i], exits)
 			}
@@ -125,7 +129,7 @@ func TestFollowsByEachCopy(t *testing.T) {
 				t.Errorf("the copies have handled %d forks and %d ends, %v", counts.RecoveredForks, counts.RecoveredExits, err)
 			}
 			// Elsewhere there is nothing that keeps the first from being run.
-			if !byCopies && feature.OlderThan(7, 0) && counts.RecoveredForks+counts.RecoveredExits > 0 {
+			if !byCopies && !preempts && counts.RecoveredForks+counts.RecoveredExits > 0 {
 				t.Errorf("the copies have handled %d forks and %d ends that the first had", counts.RecoveredForks, counts.RecoveredExits)
 			}
 			told := map[uint32]int{}
@@ -152,10 +156,11 @@ func TestProgramsForbidPreemption(t *testing.T) {
 		t.Skip("kernels before Linux 6.14 have no bpf_local_irq_save, and preempt no programs")
 	}
 	onEveryRung(t, func(t *testing.T, o Options) {
-		o.Follow, o.AcceptProbe = true, o.Backend.row.knows.Facts
-		requireForbids(t, o, preemptsPrograms())
+		can := o.Backend.row.knows.Facts // the classic ones the kernel does not preempt
+		o.Follow, o.AcceptProbe = true, can
+		requireForbids(t, o, can && preemptsPrograms())
 		asSinceLinux7(t)
-		requireForbids(t, o, o.Backend.row.knows.Facts) // the classic ones the kernel does not preempt
+		requireForbids(t, o, can)
 	})
 }
 
