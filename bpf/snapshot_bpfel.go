@@ -24,23 +24,24 @@ type SnapshotFound struct {
 }
 
 type SnapshotLife struct {
-	_           structs.HostLayout
-	Since       uint64
-	Owners      [2]SnapshotOwner
-	Bound       uint32
-	Mark        uint16
-	State       uint8
-	Verdict     uint8
-	Holds       bool
-	Turn        uint8
-	Seeded      bool
-	GotReset    bool
-	SentReset   bool
-	Segments    uint8
-	Pad         [2]uint8
-	ResetReason int32
-	Pad2        uint32
-	Held        struct {
+	_                    structs.HostLayout
+	Since                uint64
+	Owners               [2]SnapshotOwner
+	Bound                uint32
+	Mark                 uint16
+	State                uint8
+	Verdict              uint8
+	Holds                bool
+	Turn                 uint8
+	Seeded               bool
+	GotReset             bool
+	SentReset            bool
+	HandledResetReceived bool
+	HandledResetSent     bool
+	HandledRetransmit    bool
+	ResetReason          int32
+	Pad2                 uint32
+	Held                 struct {
 		_        structs.HostLayout
 		Time     uint64
 		Since    uint64

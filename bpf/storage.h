@@ -43,8 +43,10 @@ struct life {
 	bool seeded;	      /* since is when tracing began: state began before */
 	bool got_reset;	      /* a reset came since the last transition */
 	bool sent_reset;      /* one was sent since then, for reset_reason */
-	__u8 segments;	      /* those that were handled and that the copy has not seen yet: bits, see marks.h */
-	__u8 pad[2];
+	/* Was handled, and the copy has not seen that yet: see marks.h. */
+	bool handled_reset_received;
+	bool handled_reset_sent;
+	bool handled_retransmit;
 	__s32 reset_reason;
 	__u32 pad2;
 	struct hop held;
@@ -87,7 +89,9 @@ static __always_inline void forget_socket(struct life *life)
 	life->bound = 0;
 	life->got_reset = 0;
 	life->sent_reset = 0;
-	life->segments = 0;
+	life->handled_reset_received = 0;
+	life->handled_reset_sent = 0;
+	life->handled_retransmit = 0;
 	set_owner(life, &nobody);
 }
 #endif

@@ -365,39 +365,40 @@ int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 	return count_if_nobody_has(TWIN, sk, oldstate, newstate, 1);
 }
 
-static __always_inline int on_reset_received(enum program program, const struct sock *sk)
+static __always_inline void on_reset_received(enum program program, const struct sock *sk, bool is_copy)
 {
-	struct trail *trail;
+	struct trail *trail = 0;
 
-	if (READ_NUMBER(sk, sk_protocol) != IPPROTO_TCP || !has_started())
-		return 0;
-	trail = trail_for(program, sk, bpf_ktime_get_ns());
-	if (!trail)
-		return 0;
-	trail->flags |= TRAIL_GOT_RESET;
+	if (READ_NUMBER(sk, sk_protocol) == IPPROTO_TCP)
+		trail = trail_for(program, sk, bpf_ktime_get_ns());
+	if (!trail) {
+		is_mine(MARK_RESET_RECEIVED, (__u64)sk, 0, is_copy);
+		return;
+	}
+	if (is_mine_at(&trail->handled_reset_received, is_copy))
+		trail->flags |= TRAIL_GOT_RESET;
 	leave_trail(trail);
-	return 0;
+}
+
+/* Whether a socket sends the reset, and not less than one, nor a listener for nobody. */
+static __always_inline bool sends_reset(const struct sock *sk)
+{
+	__u8 state;
+
+	if (!sk) /* in answer to a segment that belongs to no connection */
+		return 0;
+	state = READ(sk, __sk_common.skc_state);
+	if (state == TCP_TIME_WAIT || state == TCP_NEW_SYN_RECV || state == TCP_LISTEN)
+		return 0;
+	return READ_NUMBER(sk, sk_protocol) == IPPROTO_TCP;
 }
 
 /*
  * As a rule the report of a reset comes after the end that it belongs to, and more
  * than one may say the same.
  */
-static __always_inline int on_reset_sent(enum program program, const struct sock *sk)
+static __always_inline void note_reset_sent(struct trail *trail)
 {
-	struct trail *trail;
-	__u8 state;
-
-	if (!sk || !has_started()) /* in answer to a segment that belongs to no connection */
-		return 0;
-	state = READ(sk, __sk_common.skc_state);
-	if (state == TCP_TIME_WAIT || state == TCP_NEW_SYN_RECV) /* less than a socket */
-		return 0;
-	if (state == TCP_LISTEN || READ_NUMBER(sk, sk_protocol) != IPPROTO_TCP)
-		return 0;
-	trail = trail_for(program, sk, bpf_ktime_get_ns());
-	if (!trail)
-		return 0;
 	trail->flags |= TRAIL_SENT_RESET;
 	if (trail->state == TCP_CLOSE && trail->ended.oldstate) {
 		struct ending ended = trail->ended;
@@ -405,39 +406,54 @@ static __always_inline int on_reset_sent(enum program program, const struct sock
 		move_ending(&ended);
 		trail->ended.oldstate = 0;
 	}
-	leave_trail(trail);
-	return 0;
 }
 
-/* The copies do the same again, which makes no difference. */
+static __always_inline void on_reset_sent(enum program program, const struct sock *sk, const void *skb,
+					  bool is_copy)
+{
+	struct trail *trail = sends_reset(sk) ? trail_for(program, sk, bpf_ktime_get_ns()) : 0;
+
+	if (!trail) {
+		is_mine(MARK_RESET_SENT, (__u64)sk, (__u64)skb, is_copy);
+		return;
+	}
+	if (is_mine_at(&trail->handled_reset_sent, is_copy))
+		note_reset_sent(trail);
+	leave_trail(trail);
+}
+
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(reset_received, const struct sock *sk)
 {
 	UNPREEMPTED;
-	is_mine(MARK_RESET_RECEIVED, (__u64)sk, 0, 0);
-	return on_reset_received(RESET_RECEIVED, sk);
+	if (has_started())
+		on_reset_received(RESET_RECEIVED, sk, 0);
+	return 0;
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(reset_received_2nd, const struct sock *sk)
 {
 	UNPREEMPTED;
-	is_mine(MARK_RESET_RECEIVED, (__u64)sk, 0, 1);
-	return on_reset_received(RESET_RECEIVED_2ND, sk);
+	if (has_started())
+		on_reset_received(RESET_RECEIVED_2ND, sk, 1);
+	return 0;
 }
 
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(reset_sent, const struct sock *sk, const void *skb)
 {
 	UNPREEMPTED;
-	is_mine(MARK_RESET_SENT, (__u64)sk, (__u64)skb, 0);
-	return on_reset_sent(RESET_SENT, sk);
+	if (has_started())
+		on_reset_sent(RESET_SENT, sk, skb, 0);
+	return 0;
 }
 
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(reset_sent_2nd, const struct sock *sk, const void *skb)
 {
 	UNPREEMPTED;
-	is_mine(MARK_RESET_SENT, (__u64)sk, (__u64)skb, 1);
-	return on_reset_sent(RESET_SENT_2ND, sk);
+	if (has_started())
+		on_reset_sent(RESET_SENT_2ND, sk, skb, 1);
+	return 0;
 }

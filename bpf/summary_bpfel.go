@@ -125,18 +125,20 @@ const (
 )
 
 type SummaryTrail struct {
-	_           structs.HostLayout
-	Sk          uint64
-	Since       uint64
-	Opened      uint64
-	Ended       SummaryEnding
-	Opener      uint32
-	DataAtClose uint32
-	State       uint8
-	Verdict     uint8
-	Flags       uint8
-	Held        uint8
-	Pad         [20]uint8
+	_                    structs.HostLayout
+	Sk                   uint64
+	Since                uint64
+	Opened               uint64
+	Ended                SummaryEnding
+	Opener               uint32
+	DataAtClose          uint32
+	State                uint8
+	Verdict              uint8
+	Flags                uint8
+	Held                 uint8
+	HandledResetReceived bool
+	HandledResetSent     bool
+	Pad                  [18]uint8
 }
 
 // Names of all BPF objects in the ELF.

@@ -394,39 +394,22 @@ static __always_inline void emit_happening(void *ctx, const struct tcp_sock *tp,
 	emit(ctx, tp, life, &now, lport);
 }
 
-/* As is_mine, of a segment of a socket, with the mark in its life. */
-static __always_inline bool is_mine_of(struct life *life, enum mark_of what, bool is_copy)
-{
-	__u8 mark = 1 << what;
-
-	if (!is_copy) {
-		life->segments |= mark;
-		return 1;
-	}
-	if (life->segments & mark) {
-		life->segments &= ~mark;
-		return 0;
-	}
-	COUNT(recovered_segments);
-	return 1;
-}
-
 static __always_inline void on_reset_received(void *ctx, const struct sock *sk, bool is_copy)
 {
-	const struct tcp_sock *tp = has_started() ? tcp_of(sk) : 0;
+	const struct tcp_sock *tp = tcp_of(sk);
 	struct life *life = tp ? life_of(sk) : 0; /* also of a socket without: the flag must be kept */
 
 	if (!life) {
 		is_mine(MARK_RESET_RECEIVED, (__u64)sk, 0, is_copy);
 		return;
 	}
-	if (!is_mine_of(life, MARK_RESET_RECEIVED, is_copy))
+	if (!is_mine_at(&life->handled_reset_received, is_copy))
 		return;
 	life->got_reset = 1;
 	emit_happening(ctx, tp, life, EVENT_RESET_RECEIVED);
 }
 
-/* The socket that sends a reset, unless that is in answer to what belongs to none. */
+/* The socket that sends a reset; NULL: that is in answer to what belongs to none. */
 static __always_inline const struct tcp_sock *sender_of_reset(const struct sock *sk)
 {
 	if (!sk || READ(sk, __sk_common.skc_state) == TCP_LISTEN)
@@ -438,20 +421,15 @@ static __always_inline void on_reset_sent(__u64 *ctx, const struct sock *sk, boo
 {
 	__s32 reason = THIRD_ARGUMENT(ctx, tcp_send_reset, reason, -1);
 	bool is_minisock = sk && READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT;
-	const struct tcp_sock *tp = 0;
-	struct life *life;
+	const struct tcp_sock *tp = is_minisock ? 0 : sender_of_reset(sk);
+	struct life *life = tp ? life_of(sk) : 0;
 
-	if (!has_started())
-		return;
-	if (!is_minisock)
-		tp = sender_of_reset(sk);
-	life = tp ? life_of(sk) : 0;
 	if (!life) {
 		if (is_mine(MARK_RESET_SENT, (__u64)sk, ctx[1], is_copy) && is_minisock)
 			emit_minisock(ctx, &sk->__sk_common, reason);
 		return;
 	}
-	if (!is_mine_of(life, MARK_RESET_SENT, is_copy))
+	if (!is_mine_at(&life->handled_reset_sent, is_copy))
 		return;
 	life->sent_reset = 1;
 	life->reset_reason = reason;
@@ -460,21 +438,21 @@ static __always_inline void on_reset_sent(__u64 *ctx, const struct sock *sk, boo
 
 static __always_inline void on_retransmit(__u64 *ctx, const struct sock *sk, bool is_copy)
 {
-	const struct tcp_sock *tp = has_started() ? tcp_of(sk) : 0;
+	const struct tcp_sock *tp = tcp_of(sk);
 	struct life *life = tp ? known_life(sk) : 0;
 
 	if (!life) {
 		is_mine(MARK_RETRANSMIT, (__u64)sk, ctx[1], is_copy);
 		return;
 	}
-	if (is_mine_of(life, MARK_RETRANSMIT, is_copy) && !THIRD_ARGUMENT(ctx, tcp_retransmit_skb, err, 0))
+	if (is_mine_at(&life->handled_retransmit, is_copy) && !THIRD_ARGUMENT(ctx, tcp_retransmit_skb, err, 0))
 		emit_happening(ctx, tp, life, EVENT_RETRANSMIT);
 }
 
 static __always_inline void on_synack_retransmit(__u64 *ctx, const struct sock *listener,
 						 const struct request_sock *req, bool is_copy)
 {
-	if (has_started() && is_mine(MARK_SYNACK_RETRANSMIT, (__u64)listener, (__u64)req, is_copy))
+	if (is_mine(MARK_SYNACK_RETRANSMIT, (__u64)listener, (__u64)req, is_copy))
 		emit_request(ctx, listener, req);
 }
 
@@ -484,7 +462,8 @@ static __always_inline void on_synack_retransmit(__u64 *ctx, const struct sock *
 	int name(__u64 *ctx)                    \
 	{                                       \
 		UNPREEMPTED;                    \
-		handle;                         \
+		if (has_started())              \
+			handle;                 \
 		return 0;                       \
 	}
 

@@ -48,20 +48,21 @@ type TracepointLife struct {
 		Pad      [2]uint8
 		Cgroup   uint64
 	}
-	Bound       uint32
-	Mark        uint16
-	State       uint8
-	Verdict     uint8
-	Holds       bool
-	Turn        uint8
-	Seeded      bool
-	GotReset    bool
-	SentReset   bool
-	Segments    uint8
-	Pad         [2]uint8
-	ResetReason int32
-	Pad2        uint32
-	Held        struct {
+	Bound                uint32
+	Mark                 uint16
+	State                uint8
+	Verdict              uint8
+	Holds                bool
+	Turn                 uint8
+	Seeded               bool
+	GotReset             bool
+	SentReset            bool
+	HandledResetReceived bool
+	HandledResetSent     bool
+	HandledRetransmit    bool
+	ResetReason          int32
+	Pad2                 uint32
+	Held                 struct {
 		_       structs.HostLayout
 		Time    uint64
 		Since   uint64

@@ -31,7 +31,10 @@ struct trail {
 	__u8 verdict;	      /* enum verdict, of the connection that the socket now carries */
 	__u8 flags;	      /* enum trail_flags */
 	__u8 held;	      /* a transition that waits for the verdict, as packed; 0: none does */
-	__u8 pad[20];
+	/* Was handled, and the copy has not seen that yet: see marks.h. */
+	bool handled_reset_received;
+	bool handled_reset_sent;
+	__u8 pad[18];
 };
 
 _Static_assert(sizeof(struct trail) == 64, "it is one line of the cache");

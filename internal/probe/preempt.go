@@ -27,13 +27,12 @@ func copiesOf(program string) []string {
 
 // leaveOutCopies leaves out the programs that are there for what is missed where tasks
 // are preempted in others. What else interrupts a program are softirqs, for which the twin
-// is there, and a copy of each program on segments. But they neither begin processes nor
-// end them, and nowhere else is a SYN-ACK sent again (inet_rtx_syn_ack) than in them, of
-// which none interrupts another.
+// is there, and a copy of each program on segments: they neither begin processes nor end
+// them.
 func leaveOutCopies(spec *ebpf.CollectionSpec) {
 	delete(spec.Programs, "between")
 	delete(spec.Programs, "between_2nd")
-	for _, program := range []string{"forked", "exited", "synack_retransmitted"} {
+	for _, program := range []string{"forked", "exited"} {
 		for _, name := range copiesOf(program)[1:] {
 			delete(spec.Programs, name)
 		}

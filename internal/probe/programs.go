@@ -153,10 +153,11 @@ func (p *programs) unseen(first string, c *bpf.TcpstatesCounts) (unseen, error) 
 	}, err
 }
 
-// unseenSegments are what neither the programs on segments have handled nor their copies.
+// unseenSegments are what neither the programs on segments were run for nor their copies.
 // Where no task is preempted in a program nothing can keep both from being run: what
-// interrupts one is a softirq, and none interrupts that. Elsewhere it may be too many, as a
-// copy is deceived once in some ten thousand (see bpf/marks.h).
+// interrupts one is a softirq, and none interrupts that. Elsewhere it may be too many: a
+// copy that is deceived by an old mark, as one in some ten thousand is of resets in answer
+// to no connection, counts none (see bpf/marks.h).
 func unseenSegments(missed, recovered uint64) uint64 {
 	if !preemptsPrograms() {
 		return 0

@@ -11,7 +11,8 @@ type Totals struct {
 	Missed uint64
 	// MissedUnknown says that the kernel does not count them.
 	MissedUnknown bool
-	// Recovered transitions were missed by the first and seen by a later one.
+	// Recovered transitions were missed by the first and seen by a later one; also such
+	// as are not counted.
 	Recovered uint64
 	// Gaps were found between two transitions of one socket.
 	Gaps uint64
