@@ -91,32 +91,31 @@ static __always_inline bool take_mark(enum mark_of what, __u64 socket, __u64 oth
 	return 0;
 }
 
+/* For a copy: whether it has to do what the first was not run for. */
+static __always_inline bool is_left(bool marked)
+{
+	if (marked)
+		return 0;
+	COUNT(recovered_segments);
+	return 1;
+}
+
 /* Whether the caller, a program or its copy, is the one that handles the segment. */
 static __always_inline bool is_mine(enum mark_of what, __u64 socket, __u64 other, bool is_copy)
 {
-	if (!is_copy) {
-		leave_mark(what, socket, other);
-		return 1;
-	}
-	if (take_mark(what, socket, other))
-		return 0;
-	COUNT(recovered_segments);
+	if (is_copy)
+		return is_left(take_mark(what, socket, other));
+	leave_mark(what, socket, other);
 	return 1;
 }
 
 /* The same where the mark is in the socket's storage. */
 static __always_inline bool is_mine_at(bool *mark, bool is_copy)
 {
-	if (!is_copy) {
-		*mark = 1;
-		return 1;
-	}
-	if (*mark) {
-		*mark = 0;
-		return 0;
-	}
-	COUNT(recovered_segments);
-	return 1;
+	bool marked = *mark;
+
+	*mark = !is_copy;
+	return !is_copy || is_left(marked);
 }
 
 #endif

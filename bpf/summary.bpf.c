@@ -13,6 +13,7 @@
 #include "marks.h"
 #include "owner.h"
 #include "preempt.h"
+#include "sender.h"
 #include "started.h"
 #include "subject.h"
 #include "tally.h"
@@ -314,9 +315,10 @@ static __always_inline bool is_marked(const struct sock *sk, int oldstate, int n
 }
 
 static __always_inline int count_if_nobody_has(enum program program, const struct sock *sk, int oldstate,
-					       int newstate, bool last)
+					       int newstate)
 {
 	struct trail none = {}, *trail;
+	bool last = program == TWIN;
 	struct tally *tally;
 	__u64 now;
 
@@ -348,25 +350,26 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(between, const struct sock *sk, int oldstate, int newstate)
 {
 	UNPREEMPTED;
-	return count_if_nobody_has(BETWEEN, sk, oldstate, newstate, 0);
+	return count_if_nobody_has(BETWEEN, sk, oldstate, newstate);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(between_2nd, const struct sock *sk, int oldstate, int newstate)
 {
 	UNPREEMPTED;
-	return count_if_nobody_has(BETWEEN_2ND, sk, oldstate, newstate, 0);
+	return count_if_nobody_has(BETWEEN_2ND, sk, oldstate, newstate);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(twin, const struct sock *sk, int oldstate, int newstate)
 {
 	UNPREEMPTED;
-	return count_if_nobody_has(TWIN, sk, oldstate, newstate, 1);
+	return count_if_nobody_has(TWIN, sk, oldstate, newstate);
 }
 
-static __always_inline void on_reset_received(enum program program, const struct sock *sk, bool is_copy)
+static __always_inline void on_reset_received(enum program program, const struct sock *sk)
 {
+	bool is_copy = program == RESET_RECEIVED_2ND;
 	struct trail *trail = 0;
 
 	if (READ_NUMBER(sk, sk_protocol) == IPPROTO_TCP)
@@ -378,19 +381,6 @@ static __always_inline void on_reset_received(enum program program, const struct
 	if (is_mine_at(&trail->handled_reset_received, is_copy))
 		trail->flags |= TRAIL_GOT_RESET;
 	leave_trail(trail);
-}
-
-/* Whether a socket sends the reset, and not less than one, nor a listener for nobody. */
-static __always_inline bool sends_reset(const struct sock *sk)
-{
-	__u8 state;
-
-	if (!sk) /* in answer to a segment that belongs to no connection */
-		return 0;
-	state = READ(sk, __sk_common.skc_state);
-	if (state == TCP_TIME_WAIT || state == TCP_NEW_SYN_RECV || state == TCP_LISTEN)
-		return 0;
-	return READ_NUMBER(sk, sk_protocol) == IPPROTO_TCP;
 }
 
 /*
@@ -408,10 +398,10 @@ static __always_inline void note_reset_sent(struct trail *trail)
 	}
 }
 
-static __always_inline void on_reset_sent(enum program program, const struct sock *sk, const void *skb,
-					  bool is_copy)
+static __always_inline void on_reset_sent(enum program program, const struct sock *sk, const void *skb)
 {
-	struct trail *trail = sends_reset(sk) ? trail_for(program, sk, bpf_ktime_get_ns()) : 0;
+	bool is_copy = program == RESET_SENT_2ND;
+	struct trail *trail = is_of_socket(sk) ? trail_for(program, sk, bpf_ktime_get_ns()) : 0;
 
 	if (!trail) {
 		is_mine(MARK_RESET_SENT, (__u64)sk, (__u64)skb, is_copy);
@@ -427,7 +417,7 @@ int BPF_PROG(reset_received, const struct sock *sk)
 {
 	UNPREEMPTED;
 	if (has_started())
-		on_reset_received(RESET_RECEIVED, sk, 0);
+		on_reset_received(RESET_RECEIVED, sk);
 	return 0;
 }
 
@@ -436,7 +426,7 @@ int BPF_PROG(reset_received_2nd, const struct sock *sk)
 {
 	UNPREEMPTED;
 	if (has_started())
-		on_reset_received(RESET_RECEIVED_2ND, sk, 1);
+		on_reset_received(RESET_RECEIVED_2ND, sk);
 	return 0;
 }
 
@@ -445,7 +435,7 @@ int BPF_PROG(reset_sent, const struct sock *sk, const void *skb)
 {
 	UNPREEMPTED;
 	if (has_started())
-		on_reset_sent(RESET_SENT, sk, skb, 0);
+		on_reset_sent(RESET_SENT, sk, skb);
 	return 0;
 }
 
@@ -454,6 +444,6 @@ int BPF_PROG(reset_sent_2nd, const struct sock *sk, const void *skb)
 {
 	UNPREEMPTED;
 	if (has_started())
-		on_reset_sent(RESET_SENT_2ND, sk, skb, 1);
+		on_reset_sent(RESET_SENT_2ND, sk, skb);
 	return 0;
 }

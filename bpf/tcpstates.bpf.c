@@ -22,6 +22,7 @@
 #include "owner.h"
 #include "preempt.h"
 #include "segments.h"
+#include "sender.h"
 #include "started.h"
 #include "subject.h"
 
@@ -409,19 +410,11 @@ static __always_inline void on_reset_received(void *ctx, const struct sock *sk, 
 	emit_happening(ctx, tp, life, EVENT_RESET_RECEIVED);
 }
 
-/* The socket that sends a reset; NULL: that is in answer to what belongs to none. */
-static __always_inline const struct tcp_sock *sender_of_reset(const struct sock *sk)
-{
-	if (!sk || READ(sk, __sk_common.skc_state) == TCP_LISTEN)
-		return 0;
-	return tcp_of(sk);
-}
-
 static __always_inline void on_reset_sent(__u64 *ctx, const struct sock *sk, bool is_copy)
 {
 	__s32 reason = THIRD_ARGUMENT(ctx, tcp_send_reset, reason, -1);
 	bool is_minisock = sk && READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT;
-	const struct tcp_sock *tp = is_minisock ? 0 : sender_of_reset(sk);
+	const struct tcp_sock *tp = is_of_socket(sk) ? tcp_of(sk) : 0;
 	struct life *life = tp ? life_of(sk) : 0;
 
 	if (!life) {
