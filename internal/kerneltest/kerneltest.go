@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -123,13 +124,31 @@ func (ns *Netns) Do(t testing.TB, f func()) {
 	}
 }
 
+// The states of sockets in the tables, as numbers (proc_pid_net(5)).
+const (
+	timeWait = "06"
+	listen   = "0A"
+)
+
 // Settle waits until no socket of the namespace is on its way from one state
 // to another: all are closed, or in TIME_WAIT.
 func (ns *Netns) Settle(t testing.TB) {
 	t.Helper()
+	ns.settle(t, timeWait)
+}
+
+// SettleConnections is Settle where somebody goes on listening.
+func (ns *Netns) SettleConnections(t testing.TB) {
+	t.Helper()
+	ns.settle(t, timeWait, listen)
+}
+
+// settle waits until all sockets are in such states.
+func (ns *Netns) settle(t testing.TB, states ...string) {
+	t.Helper()
 	ns.Do(t, func() {
 		begin := time.Now()
-		for open := openSockets(t); len(open) > 0; open = openSockets(t) {
+		for open := socketsBut(t, states); len(open) > 0; open = socketsBut(t, states) {
 			if time.Since(begin) > settleLimit {
 				t.Errorf("sockets are still open after %v:\n%s", settleLimit, strings.Join(open, ""))
 				return
@@ -167,9 +186,9 @@ func (ns *Netns) CountTimeWait(t testing.TB) (n int) {
 // settleLimit is far more than any scenario takes.
 const settleLimit = 20 * time.Second
 
-// openSockets are the lines of the tables on all sockets but those in TIME_WAIT, which is
-// 06 in the fourth column (proc_pid_net(5)).
-func openSockets(t testing.TB) (open []string) {
+// socketsBut are the lines of the tables on all sockets but those in the given states,
+// which the fourth column has.
+func socketsBut(t testing.TB, states []string) (open []string) {
 	for _, name := range []string{"tcp", "tcp6"} {
 		table, err := os.ReadFile("/proc/thread-self/net/" + name)
 		if err != nil {
@@ -178,7 +197,7 @@ func openSockets(t testing.TB) (open []string) {
 		}
 		_, sockets, _ := strings.Cut(string(table), "\n")
 		for socket := range strings.Lines(sockets) {
-			if fields := strings.Fields(socket); len(fields) > 3 && fields[3] != "06" {
+			if fields := strings.Fields(socket); len(fields) > 3 && !slices.Contains(states, fields[3]) {
 				open = append(open, socket)
 			}
 		}

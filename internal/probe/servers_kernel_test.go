@@ -19,7 +19,8 @@ import (
 	"tcpstates/internal/kerneltest"
 )
 
-// program starts a server in the namespace, and waits until it listens.
+// program starts a server in the namespace, and waits until it listens and the connection
+// by which that shows has ended, which no trace is to see a part of.
 func program(t *testing.T, ns *kerneltest.Netns, address string, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	kerneltest.RequireCommand(t, name)
@@ -47,6 +48,7 @@ func program(t *testing.T, ns *kerneltest.Netns, address string, name string, ar
 		_ = cmd.Process.Signal(unix.SIGTERM)
 		_ = cmd.Wait()
 	})
+	ns.SettleConnections(t)
 	return cmd
 }
 
